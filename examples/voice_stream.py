@@ -1,0 +1,283 @@
+"""The engine of realtime_voice.py: file -> ring -> real-time loop -> ring -> file, three threads.
+
+    producer --> incoming ring --> real-time thread --> outgoing ring --> writer
+
+Nothing is ever dropped: a thread that finds its ring full or empty comes back later.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+import lockedarray as la
+from voice_offline import DRIVE, SHAPER_POINTS, TREMOLO_DEPTH, TREMOLO_HZ, TREMOLO_POINTS
+from wav import WavReader, WavWriter
+
+Float32 = NDArray[np.float32]
+
+RING_BLOCKS = 8
+FILE_FRAMES = 100  # a file is read in steps of its own: nothing asks them to match the blocks
+PRIORITY = 70
+WARM_BLOCKS = 100
+FAST_NAP = 50e-6  # seconds between two tries where no clock sets the pace
+
+
+class Source(Protocol):
+    """What the loop needs of whatever it plays from: of a ring, its reading side."""
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def read_available(self) -> int: ...
+    def read_into(self, out: Float32) -> int: ...
+
+
+class Beats(Protocol):
+    """A clock: an iteration is a period, `missed` the periods that passed without one."""
+
+    @property
+    def missed(self) -> int: ...
+    def __iter__(self) -> Iterator[int]: ...
+
+
+class Unpaced:
+    """Beats without a clock; each leaves the other threads a moment to move the rings."""
+
+    missed = 0
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            time.sleep(FAST_NAP)
+            yield 0
+
+
+class Voice:
+    """The effect, and the memory that it works in: a curve, a wavetable and a block's buffers."""
+
+    def __init__(self, pool: la.Pool, rate: int, channels: int, block: int) -> None:
+        x = np.linspace(-1.0, 1.0, SHAPER_POINTS)
+        curve = np.tanh(DRIVE * x) / np.tanh(DRIVE)
+        turn = 2 * np.pi * (np.arange(TREMOLO_POINTS) / TREMOLO_POINTS)
+        wave = 1 - TREMOLO_DEPTH * (0.5 - 0.5 * np.cos(turn))
+        self.shaper = pool.table(curve.astype(np.float32), start=-1.0, stop=1.0)
+        self.tremolo = pool.table(wave.astype(np.float32), periodic=True)
+        self.increment = TREMOLO_HZ / rate  # cycles a frame
+        self.phase = 0.0
+        self.dry: Float32 = pool.zeros((block, channels), np.float32)
+        self.wet: Float32 = pool.zeros((block, channels), np.float32)
+        self.gain: Float32 = pool.zeros(block, np.float32)
+        self.gain_column = self.gain[:, np.newaxis]
+
+    def process(self) -> None:
+        """One block, `dry` to `wet`."""
+        self.shaper(self.dry, out=self.wet)
+        self.phase = self.tremolo.sweep(self.gain, self.phase, self.increment)
+        np.multiply(self.wet, self.gain_column, out=self.wet)
+
+
+class Player:
+    """The work of the real-time loop. `underruns` and `overruns` count beats that had to wait."""
+
+    def __init__(self, source: Source, sink: la.RingBuffer, voice: Voice, burst: int = 1) -> None:
+        self.source, self.sink, self.voice = source, sink, voice
+        self.block = len(voice.dry)
+        self.burst = burst
+        self.underruns = self.overruns = 0
+        self.done = False
+
+    def play(self, beats: Beats) -> None:
+        """Play a block a beat, and one more for each beat that was missed, until all is played."""
+        owed = missed = 0
+        for _ in beats:
+            owed += self.burst + beats.missed - missed
+            missed = beats.missed
+            owed = self.beat(owed)
+            if self.done:
+                return
+
+    def beat(self, owed: int) -> int:
+        """Play as many of the blocks owed as the rings allow; return how many still are owed.
+
+        A block leaves the source only once the sink has room for it: late perhaps, never lost.
+        """
+        while owed:
+            closed = self.source.closed  # asked first: after a close nothing more arrives
+            if self.source.read_available < self.block and not closed:
+                self.underruns += 1
+                return owed
+            if self.sink.write_available < self.block:
+                self.overruns += 1
+                self.done = self.sink.closed
+                return owed
+            frames = self.source.read_into(self.voice.dry)
+            self.voice.process()
+            if frames < self.block:
+                self.sink.write(self.voice.wet[:frames])
+                self.done = True
+                return 0
+            self.sink.write(self.voice.wet)
+            owed -= 1
+        return 0
+
+
+def warm_up(pool: la.Pool, voice: Voice, period: float) -> None:
+    """Go down every branch of the loop on two small rings: what still faults, faults now."""
+    block, channels = voice.dry.shape
+    source = pool.ring(2 * block, channels, np.float32)
+    sink = pool.ring(2 * block, channels, np.float32)
+    player = Player(source, sink, voice)
+    silence = np.zeros((block, channels), np.float32)
+    for _ in range(WARM_BLOCKS):
+        player.beat(1)  # an underrun
+        source.write(silence)
+        sink.write(silence)
+        sink.write(silence)
+        player.beat(1)  # an overrun
+        sink.read_into(silence)
+        sink.read_into(silence)
+        player.beat(1)
+        sink.read_into(silence)
+    source.write(silence)
+    source.write(silence[1:])
+    source.close()
+    with la.page_faults():
+        player.play(la.Periodic(min(period, 0.001)))
+    voice.phase = 0.0
+
+
+def go_realtime() -> str:
+    """Ask for SCHED_FIFO for the calling thread alone, and return what came of it."""
+    allowed = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
+    for priority in (PRIORITY, allowed):
+        if priority > 0:
+            try:
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+            except OSError:
+                continue
+            return f"SCHED_FIFO, priority {priority}"
+    return ("SCHED_FIFO is not allowed here, an ordinary thread; to allow it: the line "
+            "'@audio - rtprio 95' in /etc/security/limits.d/audio.conf, and a new login")
+
+
+def pool_bytes(channels: int, block: int) -> int:
+    """Return what a stream takes out of its pool: whole pages, a ring twice its own."""
+    page = resource.getpagesize()
+
+    def pages(floats: int) -> int:
+        return -(-floats * 4 // page) * page
+
+    rings = 2 * pages(RING_BLOCKS * block * channels) + 2 * pages(2 * block * channels)
+    tables = pages(SHAPER_POINTS) + pages(TREMOLO_POINTS)
+    return 2 * rings + tables + 2 * pages(block * channels) + pages(block)
+
+
+class Stream:
+    """The three threads, and what is known of them when they are done."""
+
+    def __init__(self, reader: WavReader, writer: WavWriter, pool: la.Pool, block: int, *,
+                 fast: bool = False, source: Source | None = None) -> None:
+        """Stream `reader` to `writer`; with a `source` of its own it does without the producer."""
+        self.reader, self.writer, self.pool = reader, writer, pool
+        self.period = block / reader.rate
+        self.fast = fast
+        self.nap = FAST_NAP if fast else self.period / 2
+        self.incoming = pool.ring(RING_BLOCKS * block, reader.channels, np.float32)
+        self.outgoing = pool.ring(RING_BLOCKS * block, reader.channels, np.float32)
+        self.voice = Voice(pool, reader.rate, reader.channels, block)
+        self.player = Player(source or self.incoming, self.outgoing, self.voice,
+                             burst=RING_BLOCKS if fast else 1)
+        self.ready = threading.Event()
+        self.scheduling = ""
+        self.faults: la.page_faults | None = None  # of the real-time loop
+        self.locked_bytes = 0
+        self.waits = 0  # times that the producer found the ring full
+        self.missed = 0
+        self.latencies: NDArray[np.int64] = np.empty(0, np.int64)
+        self.error: Exception | None = None
+        self.stopped = False
+        works = [self._realtime, self._write]
+        if source is None:
+            works.append(self._produce)
+        self.threads = [threading.Thread(target=self._guard, args=(work,)) for work in works]
+
+    def start(self) -> None:
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End the stream soon; what is in the rings is still played and written."""
+        self.stopped = True
+        if self.player.source is not self.incoming:
+            self.player.done = True
+
+    def running(self, seconds: float) -> bool:
+        """Wait for the threads up to `seconds`; return whether one is still at work."""
+        until = time.monotonic() + seconds
+        for thread in self.threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return any(thread.is_alive() for thread in self.threads)
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BrokenPipeError:
+            pass  # the other side closed the ring, and has a reason of its own
+        except Exception as error:
+            self.error = self.error or error
+            self.stop()
+
+    def _produce(self) -> None:
+        chunk = np.empty((FILE_FRAMES, self.reader.channels), np.float32)
+        try:
+            while not self.stopped and (frames := self.reader.read_into(chunk)):
+                taken = self.incoming.write(chunk[:frames])
+                self.waits += taken < frames
+                while taken < frames:
+                    time.sleep(self.nap)
+                    taken += self.incoming.write(chunk[taken:frames])
+        finally:
+            self.incoming.close()
+
+    def _realtime(self) -> None:
+        try:
+            warm_up(self.pool, self.voice, self.period)
+            self.scheduling = go_realtime()
+            self.locked_bytes = la.locked_bytes()
+            self.ready.set()
+            if self.player.source is self.incoming:
+                # A loop that begins with a full ring has no underruns to begin with.
+                while self.incoming.write_available and not self.incoming.closed:
+                    time.sleep(self.nap)
+            if self.fast:
+                with la.page_faults() as self.faults:
+                    self.player.play(Unpaced())
+            else:
+                beats = la.Periodic(self.period)
+                with la.page_faults() as self.faults:
+                    self.player.play(beats)
+                self.missed = beats.missed
+                self.latencies = np.array(beats.latencies)
+        finally:
+            self.ready.set()
+            self.incoming.close()
+            self.outgoing.close()
+
+    def _write(self) -> None:
+        frames = np.empty((self.outgoing.capacity, self.reader.channels), np.float32)
+        try:
+            while not self.outgoing.eof:
+                if taken := self.outgoing.read_into(frames):
+                    self.writer.write(frames[:taken])
+                else:
+                    time.sleep(self.nap)
+        finally:
+            self.outgoing.close()
+            self.writer.close()

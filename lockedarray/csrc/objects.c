@@ -1,0 +1,66 @@
+/* Attaches the types and functions that take Python objects to the module that cffi made. */
+#define LOCKEDARRAY_IMPORTS_NUMPY
+#include "objects.h"
+
+#include "cdef.h"
+
+struct errors errors;
+
+PyObject *raise_refused(const char *call, int error, size_t nbytes)
+{
+    PyObject *exception = PyObject_CallFunction(errors.refused, "sin", call, -error, (Py_ssize_t)nbytes);
+    if (exception != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+        Py_DECREF(exception);
+    }
+    return NULL;
+}
+
+int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot)
+{
+    PyObject *type = PyType_FromSpec(spec);
+    if (type == NULL)
+        return -1;
+    *slot = (PyTypeObject *)type;
+    return PyModule_AddType(module, *slot);
+}
+
+static PyObject *install(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *refused, *pool_exhausted, *ring_corrupted, *check_room;
+    if (!PyArg_ParseTuple(args, "OOOO", &refused, &pool_exhausted, &ring_corrupted, &check_room))
+        return NULL;
+    errors.refused = Py_NewRef(refused);
+    errors.pool_exhausted = Py_NewRef(pool_exhausted);
+    errors.ring_corrupted = Py_NewRef(ring_corrupted);
+    errors.check_room = Py_NewRef(check_room);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef install_def = {"install", install, METH_VARARGS, NULL};
+
+static int attach(PyObject *module)
+{
+    if (PyArray_ImportNumPyAPI() < 0)
+        return -1;
+    PyObject *function = PyCFunction_New(&install_def, NULL);
+    if (function == NULL)
+        return -1;
+    int status = PyModule_AddObjectRef(module, "install", function);
+    Py_DECREF(function);
+    if (status < 0)
+        return -1;
+    if (region_objects_init(module) < 0 || pool_objects_init(module) < 0 || ring_objects_init(module) < 0)
+        return -1;
+    return table_objects_init(module) < 0 || periodic_objects_init(module) < 0 ? -1 : 0;
+}
+
+int native_init(uintptr_t module)
+{
+    PyGILState_STATE gil = PyGILState_Ensure();
+    int status = attach((PyObject *)module);
+    if (status < 0)
+        PyErr_Print();
+    PyGILState_Release(gil);
+    return status;
+}

@@ -1,0 +1,140 @@
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_COLLAPSE /* Linux 6.1 */
+#define MADV_COLLAPSE 25
+#endif
+#ifndef MFD_NOEXEC_SEAL /* Linux 6.3 */
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+static int result(int returned)
+{
+    return returned < 0 ? -errno : 0;
+}
+
+static int map(uintptr_t *at, size_t bytes, int protection, int flags, int fd, size_t offset)
+{
+    void *mapped = mmap((void *)*at, bytes, protection, flags, fd, (off_t)offset);
+    if (mapped == MAP_FAILED)
+        return -errno;
+    *at = (uintptr_t)mapped;
+    return 0;
+}
+
+size_t os_page(void)
+{
+    static size_t page; /* written with one value only, whoever comes first */
+    if (page == 0)
+        page = (size_t)sysconf(_SC_PAGESIZE);
+    return page;
+}
+
+int os_map(uintptr_t *at, size_t bytes, bool shared)
+{
+    *at = 0;
+    return map(at, bytes, PROT_READ | PROT_WRITE, (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
+}
+
+int os_reserve(uintptr_t *at, size_t bytes, bool shared)
+{
+    *at = 0;
+    int visibility = shared ? MAP_SHARED : MAP_PRIVATE;
+    return map(at, bytes, PROT_NONE, visibility | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+int os_map_over(uintptr_t at, size_t bytes, bool shared)
+{
+    int visibility = shared ? MAP_SHARED : MAP_PRIVATE;
+    return map(&at, bytes, PROT_READ | PROT_WRITE, visibility | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+int os_map_file_over(uintptr_t at, size_t bytes, int fd, size_t offset)
+{
+    return map(&at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset);
+}
+
+int os_unmap(uintptr_t at, size_t bytes)
+{
+    return result(munmap((void *)at, bytes));
+}
+
+int os_protect(uintptr_t at, size_t bytes, bool writable)
+{
+    return result(mprotect((void *)at, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ));
+}
+
+int os_lock(uintptr_t at, size_t bytes)
+{
+    return result(mlock((void *)at, bytes));
+}
+
+int os_unlock(uintptr_t at, size_t bytes)
+{
+    return result(munlock((void *)at, bytes));
+}
+
+bool os_is_mapped(uintptr_t page)
+{
+    unsigned char resident;
+    return mincore((void *)page, os_page(), &resident) == 0;
+}
+
+int os_populate(uintptr_t at, size_t bytes)
+{
+    return result(madvise((void *)at, bytes, MADV_POPULATE_WRITE));
+}
+
+void os_touch(uintptr_t at, size_t bytes)
+{
+    /* An atomic write of nothing: other threads may be writing to the same bytes. */
+    for (uintptr_t page = at; page < at + bytes; page += os_page())
+        __atomic_fetch_or((unsigned char *)page, 0, __ATOMIC_RELAXED);
+}
+
+int os_advise_huge(uintptr_t at, size_t bytes)
+{
+    return result(madvise((void *)at, bytes, MADV_HUGEPAGE));
+}
+
+int os_collapse_huge(uintptr_t at, size_t bytes)
+{
+    return result(madvise((void *)at, bytes, MADV_COLLAPSE));
+}
+
+/* Raw, since musl has no wrapper of old; MFD_NOEXEC_SEAL is demanded by vm.memfd_noexec=2 and unknown before 6.3. */
+static int memory_file(unsigned flags)
+{
+    int fd = (int)syscall(SYS_memfd_create, "lockedarray", flags | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL)
+        fd = (int)syscall(SYS_memfd_create, "lockedarray", flags);
+    return fd < 0 ? -errno : fd;
+}
+
+int os_memory_file(size_t bytes)
+{
+    int fd = memory_file(MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return fd;
+    /* Sealed, or whoever gets the descriptor could truncate it and kill us with SIGBUS. */
+    if (ftruncate(fd, (off_t)bytes) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        int error = -errno;
+        close(fd);
+        return error;
+    }
+    return fd;
+}
+
+void os_close(int fd)
+{
+    close(fd);
+}

@@ -1,0 +1,39 @@
+/* Every #ifdef of the project: what a kernel or a C library may lack is settled here and in os.c.
+   Functions return 0 (or a count) and -errno; none of them touches Python. */
+#ifndef LOCKEDARRAY_OS_H
+#define LOCKEDARRAY_OS_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef __linux__
+#error "lockedarray needs Linux: its promises are made of mlock, memfd_create and smaps"
+#endif
+
+/* A cache line's worth of padding: two lines, since prefetchers fetch pairs. */
+#define OS_DESTRUCTIVE 128
+
+size_t os_page(void);
+
+/* Memory. Sizes are whole pages. "over" replaces what is mapped there; "shared" is shared with forked children. */
+int os_map(uintptr_t *at, size_t bytes, bool shared);
+int os_reserve(uintptr_t *at, size_t bytes, bool shared);
+int os_map_over(uintptr_t at, size_t bytes, bool shared);
+int os_map_file_over(uintptr_t at, size_t bytes, int fd, size_t offset);
+int os_unmap(uintptr_t at, size_t bytes);
+int os_protect(uintptr_t at, size_t bytes, bool writable);
+int os_lock(uintptr_t at, size_t bytes);
+int os_unlock(uintptr_t at, size_t bytes);
+bool os_is_mapped(uintptr_t page);
+int os_populate(uintptr_t at, size_t bytes); /* a private page for each; refused before Linux 5.14 */
+void os_touch(uintptr_t at, size_t bytes);   /* the same by hand, for memory known to be writable */
+int os_advise_huge(uintptr_t at, size_t bytes);
+int os_collapse_huge(uintptr_t at, size_t bytes);
+int os_memory_file(size_t bytes); /* a sealed descriptor */
+void os_close(int fd);
+
+#endif

@@ -1,0 +1,74 @@
+/* The C core alone: what it locks, shares and gives back, held against VmLck. Prints "N passed, N failed". */
+#include <stdio.h>
+#include <string.h>
+
+#include "pool.h"
+#include "region.h"
+
+static int passed, failed;
+
+static void check(int held, const char *what)
+{
+    if (held)
+        passed++;
+    else {
+        failed++;
+        printf("FAILED: %s\n", what);
+    }
+}
+
+static size_t vmlck(void)
+{
+    char line[256];
+    size_t kib = 0;
+    FILE *status = fopen("/proc/self/status", "r");
+    while (status != NULL && fgets(line, sizeof line, status) != NULL)
+        if (sscanf(line, "VmLck: %zu", &kib) == 1)
+            break;
+    if (status != NULL)
+        fclose(status);
+    return kib * 1024;
+}
+
+int main(void)
+{
+    size_t page = os_page();
+    struct failure failure;
+    enum pool_refusal refusal;
+    check(registry_init() == 0, "fork handlers");
+    size_t start = vmlck();
+
+    struct region *region = region_create(&(struct region_request){.nbytes = 3 * page + 1, .alignment = 8}, &failure);
+    check(region != NULL && vmlck() == start + 4 * page, "a region locks whole pages");
+    struct region *lock = region_borrow(region->hold.start, page, true, &failure);
+    region_release(lock);
+    check(vmlck() == start + 4 * page, "a nested lock leaves the region locked");
+    region_release(region);
+    check(vmlck() == start, "a released region is unlocked");
+
+    region = region_create(&(struct region_request){.nbytes = 12, .alignment = 4, .guard = true}, &failure);
+    check(region->address + 12 == region->hold.end && vmlck() == start + page, "a guarded region ends on a page");
+    region_release(region);
+
+    region = region_create(&(struct region_request){.nbytes = page, .mirrored = true}, &failure);
+    check(vmlck() == start + 4 * page, "a mirror costs twice");
+    memcpy((void *)region->address, "abc", 3);
+    check(memcmp((void *)(region->address + page), "abc", 3) == 0, "both halves are the same memory");
+    region_release(region);
+
+    struct pool *pool = pool_create(&(struct region_request){.nbytes = 8 * page}, &failure);
+    struct region *taken = pool_take(pool, 1, &refusal);
+    struct region *ring = pool_take_mirror(pool, page, &refusal, &failure);
+    check(taken != NULL && ring != NULL && vmlck() == start + 8 * page, "taking does not change the locked total");
+    check(pool_take(pool, 4 * page, &refusal) == NULL && refusal == POOL_EXHAUSTED, "a pool can be exhausted");
+    region_release(taken);
+    struct pool_figures figures = pool_figures(pool);
+    check(figures.returned == page && vmlck() == start + 7 * page, "a page that comes back goes to the system");
+    check(figures.capacity == figures.in_use + figures.available + figures.returned, "the pool's sum");
+    pool_release(pool);
+    region_release(ring);
+    check(vmlck() == start, "everything is given back");
+
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed != 0;
+}
