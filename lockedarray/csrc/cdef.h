@@ -3,3 +3,23 @@
 
 /* objects.c */
 int native_init(uintptr_t module);
+
+/* residency.c: for whole pages that are mapped. */
+int residency_locked(uintptr_t start, size_t bytes);
+int residency_read(uintptr_t start, size_t bytes, uint8_t *pages);
+
+/* faults.c */
+struct faults {
+    uint64_t minor, major; /* since faults_begin, as of the last faults_read */
+    uint64_t minor_before, major_before;
+    int minor_fd, major_fd;
+    bool kernel; /* faults taken by the kernel on the thread's behalf are counted too */
+};
+void faults_open(struct faults *faults);
+int faults_begin(struct faults *faults);
+int faults_read(struct faults *faults);
+void faults_close(struct faults *faults);
+
+/* deadlines.c */
+int64_t deadline_at(int64_t t0, double seconds, int64_t k);
+int64_t deadline_next(int64_t t0, double seconds, int64_t k, int64_t now);

@@ -50,9 +50,7 @@ static int attach(PyObject *module)
     Py_DECREF(function);
     if (status < 0)
         return -1;
-    if (region_objects_init(module) < 0 || pool_objects_init(module) < 0 || ring_objects_init(module) < 0)
-        return -1;
-    return table_objects_init(module) < 0 || periodic_objects_init(module) < 0 ? -1 : 0;
+    return region_objects_init(module);
 }
 
 int native_init(uintptr_t module)

@@ -36,4 +36,14 @@ int os_collapse_huge(uintptr_t at, size_t bytes);
 int os_memory_file(size_t bytes); /* a sealed descriptor */
 void os_close(int fd);
 
+/* What the kernel tells: os_probe.c. */
+bool os_is_locked(uintptr_t page);
+int os_resident(uintptr_t start, size_t bytes, unsigned char *pages); /* the lowest bit of each */
+int64_t os_huge_bytes(uintptr_t start, size_t bytes);                 /* -errno before Linux 6.7 */
+int os_count_faults(bool kernel, int *minor_fd, int *major_fd);       /* of this thread from now on */
+int os_read_counter(int fd, uint64_t *count);
+void os_thread_faults(uint64_t *minor, uint64_t *major);              /* since the thread began */
+int64_t os_monotonic(void);                                           /* ns */
+int os_sleep_until(int64_t monotonic);
+
 #endif

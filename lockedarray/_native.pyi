@@ -1,0 +1,33 @@
+from collections.abc import Callable
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+class _Lib:
+    def native_init(self, module: int) -> int: ...
+
+lib: _Lib
+
+class Region:
+    @property
+    def address(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def mapped_bytes(self) -> int: ...
+    @property
+    def locked(self) -> bool: ...
+    @property
+    def guard(self) -> bool: ...
+    @property
+    def fork(self) -> Literal["copy", "share"]: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+def install(
+    refused: Callable[[str, int, int], Exception],
+    pool_exhausted: type[Exception],
+    ring_corrupted: type[Exception],
+    check_room: Callable[[int], None],
+    /,
+) -> None: ...
+def empty(shape: Any, dtype: Any, order: Any, flags: int, /) -> NDArray[Any]: ...
