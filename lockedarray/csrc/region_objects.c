@@ -166,13 +166,16 @@ void layout_clear(struct layout *layout)
 
 PyObject *array_in_region(struct region *region, const struct layout *layout)
 {
+    static npy_intp still[NPY_MAXDIMS]; /* NumPy's own strides for an array without bytes */
+    npy_intp *strides = layout->nbytes == 0 ? still : NULL;
     void *data = (void *)region->address;
     PyObject *base = region_object(region);
     if (base == NULL)
         return NULL;
     Py_INCREF((PyObject *)layout->descr); /* the array takes one */
-    PyObject *array = PyArray_NewFromDescr(&PyArray_Type, layout->descr, layout->ndim, layout->shape, NULL,
-                                           data, layout->fortran ? NPY_ARRAY_FARRAY : NPY_ARRAY_CARRAY, NULL);
+    int flags = layout->fortran ? NPY_ARRAY_FARRAY : NPY_ARRAY_CARRAY;
+    PyObject *array = PyArray_NewFromDescr(&PyArray_Type, layout->descr, layout->ndim, (npy_intp *)layout->shape,
+                                           strides, data, flags, NULL);
     if (array == NULL)
         Py_DECREF(base);
     else if (PyArray_SetBaseObject((PyArrayObject *)array, base) < 0)

@@ -1,0 +1,156 @@
+"""Locked arrays against smaps' own words: what is locked, what faults, what is given back."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lockedarray as la
+
+PAGE = resource.getpagesize()
+
+
+def locked_bytes() -> int:
+    return int(Path("/proc/self/status").read_text().split("VmLck:")[1].split()[0]) * 1024
+
+
+def faults() -> int:
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+
+
+def write_every_page(array: np.ndarray) -> int:
+    """Return the faults of one write to each page."""
+    pages = array.reshape(-1).view(np.uint8)[::PAGE]
+    before = faults()
+    pages[...] = 1
+    return faults() - before
+
+
+@given(
+    st.lists(st.integers(0, 20), max_size=3),
+    st.sampled_from(["f4", "c16", "i1", ">u2", "S", "U3", "V7", [("a", "i1"), ("b", "f8")]]),
+    st.sampled_from("CF"),
+)
+def test_empty_is_numpys(shape: list[int], dtype: object, order: str) -> None:
+    start = locked_bytes()
+    array, model = la.empty(shape, dtype, order), np.empty(shape, dtype, order)
+    assert (array.shape, array.dtype, array.strides) == (model.shape, model.dtype, model.strides)
+    assert array.ctypes.data % PAGE == 0
+    assert locked_bytes() - start == array.base.mapped_bytes == -(-array.nbytes // PAGE) * PAGE
+    del array
+    assert locked_bytes() == start
+
+
+def test_views_keep_the_lock() -> None:
+    start = locked_bytes()
+    view = la.zeros(4 * PAGE, "u1")[::7].view("i1")[1:]
+    gc.collect()
+    assert locked_bytes() == start + 4 * PAGE
+    shared = np.frombuffer(view.base, "u1")
+    del view
+    assert locked_bytes() == start + 4 * PAGE
+    del shared
+    assert locked_bytes() == start
+
+
+def test_no_page_faults() -> None:
+    assert write_every_page(la.empty(256 * PAGE, "u1")) == 0
+    assert write_every_page(np.empty(1024 * PAGE, "u1")) > 100, "the control must fault"
+
+
+@pytest.mark.parametrize("options", [{}, {"guard": True}, {"fork": "share"}])
+def test_fork_leaves_the_parents_pages(options: dict[str, object]) -> None:
+    array, control = la.zeros(256 * PAGE, "u1", **options), np.ones(1024 * PAGE, "u1")
+    read, write = os.pipe()
+    start = locked_bytes()
+    child = os.fork()
+    if child == 0:
+        unlocked = not array.base.locked
+        del array
+        os.read(read, 1)
+        os._exit(0 if unlocked else 1)
+    try:
+        # The control first: the interpreter's own pages fault once after a fork too.
+        assert write_every_page(control) > 900, "the control must fault"
+        assert write_every_page(array) == 0
+    finally:
+        os.write(write, b"x")
+        status = os.waitpid(child, 0)[1]
+        os.close(read)
+        os.close(write)
+    assert status == 0
+    assert locked_bytes() == start
+    assert array.base.locked
+
+
+def test_guard_ends_on_a_page() -> None:
+    array = la.empty(3, "f4", guard=True)
+    assert (array.ctypes.data + array.nbytes) % PAGE == 0
+    code = "import ctypes, lockedarray as la; a = la.empty(3, 'f4', guard=True); {}"
+    for act, status in (("ctypes.memset(a.ctypes.data, 1, 12)", 0), ("ctypes.memset(a.ctypes.data, 1, 13)", -11)):
+        assert subprocess.run([sys.executable, "-P", "-c", code.format(act)]).returncode == status
+
+
+def test_limits_as_an_ordinary_user() -> None:
+    program = """
+import resource, warnings, numpy as np, lockedarray as la
+for limit in (0, 65536, 8 << 20):
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, 8 << 20))
+    maps = len(open('/proc/self/maps').readlines())
+    try:
+        la.zeros(limit + 1, 'u1')
+    except la.LockError as error:
+        assert (error.soft, error.hard, error.requested, error.locked) == (limit, 8 << 20, limit + 1, 0), error
+        assert str(limit) in str(error) and isinstance(error, MemoryError)
+    else:
+        raise SystemExit('locked more than the limit')
+    assert 'VmLck:\\t       0 kB' in open('/proc/self/status').read()
+    assert abs(len(open('/proc/self/maps').readlines()) - maps) <= 1
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        array = la.zeros(limit + 1, 'u1', on_error='warn')
+    assert [w.category for w in caught] == [la.LockWarning]
+    assert not array.base.locked and array.sum() == 0
+    assert la.empty(0).size == 0
+"""
+    drop = ["setpriv", "--bounding-set=-ipc_lock"] if os.geteuid() == 0 else []
+    subprocess.run([*drop, sys.executable, "-P", "-c", program], check=True)
+
+
+def test_bad_input_is_numpys() -> None:
+    start = locked_bytes()
+    for arguments in [((-1,),), ((2**62, 2**62),), ("x",), (3, "nonsense"), (3, float, "K")]:
+        with pytest.raises((TypeError, ValueError)) as expected:
+            np.empty(*arguments)
+        with pytest.raises(expected.type):
+            la.empty(*arguments)
+    for dtype in (object, np.dtypes.StringDType(), [("a", object)]):
+        with pytest.raises(TypeError, match="references"):
+            la.empty(3, dtype)
+    for options in ({"fork": "x"}, {"on_error": "x"}, {"device": "gpu"}):
+        with pytest.raises(ValueError, match="x|gpu"):
+            la.empty(3, **options)
+    with pytest.raises(MemoryError):
+        la.empty(1 << 46, "u1")
+    assert locked_bytes() == start
+
+
+def test_full_and_ones() -> None:
+    assert la.full((2, 2), 7).dtype == np.full((2, 2), 7).dtype
+    assert (la.ones(5, "i2") == 1).all()
+
+
+def test_lock_error_can_be_pickled() -> None:
+    error = la.LockError(12, 1, 2, 3, 4)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (copy.soft, copy.errno, str(copy)) == (3, 12, str(error))
