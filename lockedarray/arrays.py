@@ -61,7 +61,9 @@ def empty(
     return _native.empty(shape, dtype, order, flags | _UNLOCKED)
 
 
-def zeros(shape: Any, dtype: DTypeLike = float, order: Literal["C", "F"] = "C", **options: Any) -> NDArray[Any]:
+def zeros(
+    shape: Any, dtype: DTypeLike = float, order: Literal["C", "F"] = "C", **options: Any
+) -> NDArray[Any]:
     """Return a new array of zeros in locked memory; see `empty`."""
     return empty(shape, dtype, order, **options)
 

@@ -22,8 +22,8 @@ class LockError(OSError, MemoryError):
     def __init__(self, errno: int, requested: int, locked: int, soft: int, hard: int) -> None:
         self.requested, self.locked, self.soft, self.hard = requested, locked, soft, hard
         self.fix = (
-            "raise it with a line such as '@audio - memlock unlimited' in /etc/security/limits.d and log in again "
-            "(LimitMEMLOCK= in a systemd unit, --ulimit memlock=-1 for a container)"
+            "raise it with a line such as '@audio - memlock unlimited' in /etc/security/limits.d "
+            "and log in again (LimitMEMLOCK= in a systemd unit, --ulimit memlock=-1 for a container)"
         )
         super().__init__(
             errno,
