@@ -80,8 +80,9 @@ def test_fork_leaves_the_parents_pages(options: dict[str, object]) -> None:
         os.read(read, 1)
         os._exit(0 if unlocked else 1)
     try:
-        # The control first: the interpreter's own pages fault once after a fork too.
         assert write_every_page(control) > 900, "the control must fault"
+        # The interpreter's own pages fault once after a fork too: let them settle on the control.
+        assert any(write_every_page(control) == 0 for _ in range(50))
         assert write_every_page(array) == 0
     finally:
         os.write(write, b"x")
