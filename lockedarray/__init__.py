@@ -9,5 +9,17 @@ _native.install(errors.refused, errors.PoolExhausted, errors.RingCorrupted, erro
 from ._native import Region  # noqa: E402
 from .arrays import empty, full, ones, zeros  # noqa: E402
 from .errors import LockError, LockWarning  # noqa: E402
+from .limits import locked_bytes, memlock_limit, set_memlock_limit  # noqa: E402
 
-__all__ = ["LockError", "LockWarning", "Region", "empty", "full", "ones", "zeros"]
+__all__ = [
+    "LockError",
+    "LockWarning",
+    "Region",
+    "empty",
+    "full",
+    "locked_bytes",
+    "memlock_limit",
+    "ones",
+    "set_memlock_limit",
+    "zeros",
+]

@@ -3,72 +3,276 @@
 from __future__ import annotations
 
 import errno as codes
+import math
 import os
 import resource
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from . import limits, place
+from .room import check_room as check_room
+from .sizes import spoken
+
+T = TypeVar("T")
 
 
 class LockError(OSError, MemoryError):
-    """The kernel refused to lock memory; nothing stays locked or mapped of what was asked.
+    """The kernel refused to lock memory; of what was asked for nothing stays locked or mapped.
 
     Attributes
     ----------
-    requested, locked, soft, hard : int
-        Bytes: what was asked for, what the process had locked, and RLIMIT_MEMLOCK.
+    errno : int
+        ENOMEM, EAGAIN or EPERM.
+    requested : int
+        Bytes that were to be locked.
+    locked : int
+        Bytes that the process had locked already (-1: could not be read).
+    soft, hard : int
+        RLIMIT_MEMLOCK in bytes; `resource.RLIM_INFINITY` where there is no limit.
     fix : str
-        What to change.
+        What to change, in the place where this process runs.
+
+    See Also
+    --------
+    set_memlock_limit
+    mlock(2), limits.conf(5), systemd.exec(5)
+
+    Examples
+    --------
+    >>> import lockedarray as la
+    >>> try:
+    ...     notes = la.zeros(48000)
+    ... except la.LockError as error:
+    ...     print(error.fix)
     """
 
-    def __init__(self, errno: int, requested: int, locked: int, soft: int, hard: int) -> None:
+    def __init__(
+        self,
+        errno: int,
+        requested: int,
+        locked: int,
+        soft: int,
+        hard: int,
+        reason: str,
+        fix: str,
+    ) -> None:
+        sentence = f"cannot lock {spoken(requested) if requested else 'memory'}: {reason}. {fix}."
+        super().__init__(errno, sentence)
         self.requested, self.locked, self.soft, self.hard = requested, locked, soft, hard
-        self.fix = (
-            "raise it with a line such as '@audio - memlock unlimited' in /etc/security/limits.d "
-            "and log in again (LimitMEMLOCK= in a systemd unit, --ulimit memlock=-1 for a container)"
-        )
-        super().__init__(
-            errno,
-            f"cannot lock {requested} bytes: {locked} bytes are locked and RLIMIT_MEMLOCK is {_limit(soft)} "
-            f"(hard limit {_limit(hard)}); {self.fix}",
-        )
+        self.reason, self.fix = reason, fix
 
-    def __reduce__(self) -> tuple[type[LockError], tuple[int | None, int, int, int, int]]:
-        return type(self), (self.errno, self.requested, self.locked, self.soft, self.hard)
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+    def __reduce__(
+        self,
+    ) -> tuple[type[LockError], tuple[int | None, int, int, int, int, str, str]]:
+        figures = self.requested, self.locked, self.soft, self.hard
+        return type(self), (self.errno, *figures, self.reason, self.fix)
 
 
 class LockWarning(RuntimeWarning):
-    """Memory is resident but not locked, as on_error="warn" allows."""
+    """Memory is resident but not locked, or locked and of little use: the sentence says which."""
 
 
 class PoolExhausted(MemoryError):
-    """More was asked of a pool than it has left."""
+    """A pool has less left than what was asked of it.
+
+    Attributes
+    ----------
+    requested, available, capacity : int
+        Bytes.
+    """
+
+    def __init__(self, requested: int, available: int, capacity: int) -> None:
+        super().__init__(requested, available, capacity)
+        self.requested, self.available, self.capacity = requested, available, capacity
+
+    def __str__(self) -> str:
+        return (
+            f"the pool cannot give {spoken(self.requested)}: "
+            f"{spoken(self.available)} are left of {spoken(self.capacity)}"
+        )
+
+
+class PageFaultError(AssertionError):
+    """Page faults were taken where there should have been none.
+
+    Attributes
+    ----------
+    minor, major : int
+        How many.
+    source : str
+        What counted them, as `page_faults` names it.
+    """
+
+    def __init__(self, minor: int, major: int, source: str) -> None:
+        super().__init__(minor, major, source)
+        self.minor, self.major, self.source = minor, major, source
+
+    def __str__(self) -> str:
+        usual = (
+            "Minor faults come from memory used for the first time (an array that NumPy made: "
+            "use out= or a Heap; a deeper stack: prefault_stack; the allocator: tune_malloc), from "
+            "a fork, or from the kernel moving pages; major ones from memory that is not locked"
+        )
+        if self.source == "rusage":
+            usual += "; this source also counts the pages that a lock or a mapping brings in"
+        return f"{self.minor} minor and {self.major} major page faults ({self.source}). {usual}."
 
 
 class RingCorrupted(RuntimeError):
-    """The shared header of a ring says what cannot be."""
+    """The shared header of a ring says what cannot be: someone else has written to it."""
 
 
-def _limit(value: int) -> str:
-    return "unlimited" if value == resource.RLIM_INFINITY else f"{value} bytes"
+# The funnel: every failed system call of the package becomes an exception here.
 
-
-def _locked_bytes() -> int:
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmLck:", 1)[1].split(None, 1)[0]) * 1024
+_LOCKING = frozenset({"mlock", "mlock2", "mlockall"})
+_MAPPING = frozenset({"mmap", "mremap"})
 
 
 def refused(call: str, errno: int, nbytes: int) -> Exception:
-    """Turn a failed system call into an exception: the one place where errno becomes Python's."""
-    limit_hit = call == "mlock" and errno in (codes.ENOMEM, codes.EAGAIN, codes.EPERM)
-    if limit_hit or (call == "mmap" and errno == codes.EAGAIN):
-        return LockError(errno, nbytes, _locked_bytes(), *resource.getrlimit(resource.RLIMIT_MEMLOCK))
-    if errno == codes.ENOMEM:
-        return MemoryError(f"cannot map {nbytes} bytes: {call} failed, {os.strerror(errno)}")
-    return OSError(errno, f"{call} of {nbytes} bytes: {os.strerror(errno)}")
+    """Return the exception for a system call that failed.
+
+    Parameters
+    ----------
+    call : str
+        The call's name: "mlock", "mmap", "memfd_create", ...
+    errno : int
+        Positive.
+    nbytes : int
+        What it was asked for; 0 where that means nothing.
+    """
+    if call in _LOCKING and errno in (codes.ENOMEM, codes.EPERM, codes.EAGAIN):
+        return lock_refused(errno, nbytes)
+    if call in _MAPPING and errno == codes.EAGAIN:
+        return lock_refused(errno, nbytes, "the process locks whatever it maps (lock_all), and ")
+    subject = f"{call} of {spoken(nbytes)}" if nbytes else call
+    if errno != codes.ENOMEM:
+        return OSError(errno, f"{subject}: {os.strerror(errno)}")
+    mappings = _mappings()
+    cause = mappings.sentence if mappings.full else os.strerror(errno)
+    if call in _MAPPING:
+        return MemoryError(f"{subject}: {cause}{_address_space()}")
+    return OSError(errno, f"{subject}: {cause}")
 
 
-def check_room(nbytes: int) -> None:
-    """Hold a large request against MemAvailable: better an error than the OOM killer."""
-    meminfo = Path("/proc/meminfo").read_text()
-    available = int(meminfo.split("MemAvailable:", 1)[1].split(None, 1)[0]) * 1024
-    if nbytes > available:
-        raise MemoryError(f"cannot lock {nbytes} bytes: the machine has {available} bytes available")
+def lock_refused(errno: int, nbytes: int, preface: str = "") -> LockError:
+    """Return the LockError for so many bytes: which limit stands in the way, and its fix here."""
+    soft, hard = limits.memlock_limit()
+    locked = -1
+    with suppress(OSError):
+        locked = limits.locked_bytes()
+    reason, fix = _explain(errno, nbytes, locked, soft, hard)
+    return LockError(errno, nbytes, locked, soft, hard, preface + reason, fix)
+
+
+def _explain(errno: int, nbytes: int, locked: int, soft: int, hard: int) -> tuple[str, str]:
+    """Tell from the figures why memory could not be locked: ENOMEM alone may mean three things."""
+    needed = max(locked, 0) + nbytes
+    figures = f"RLIMIT_MEMLOCK is {spoken(soft)} (hard limit {spoken(hard)})"
+    if soft != resource.RLIM_INFINITY and not place.capable(place.CAP_IPC_LOCK):
+        if soft == 0:
+            return f"this process may lock nothing, {figures}", _fix(needed, hard)
+        if needed > soft or errno == codes.EPERM:
+            already = spoken(locked) if locked >= 0 else "an unknown number of bytes"
+            return f"{already} are locked already, and {figures}", _fix(needed, hard)
+    mappings = _mappings()
+    if mappings.full:
+        return (
+            mappings.sentence,
+            "To raise it, run 'sudo sysctl vm.max_map_count=262144', or release arrays first",
+        )
+    if errno == codes.EPERM:
+        return f"this process may not, though {figures}", "A security module may forbid it"
+    if errno == codes.EAGAIN:
+        return (
+            f"the kernel has no memory for all of its pages, though {figures}",
+            "Free memory, or raise the memory limit of the control group",
+        )
+    return (
+        f"some of it is not mapped or not accessible, though {figures}",
+        "Lock only memory that is mapped and can be read, and of a file only what exists",
+    )
+
+
+def _fix(needed: int, hard: int) -> str:
+    """Return how the limit is raised to so many bytes: up to the hard limit anyone may."""
+    if needed > (math.inf if hard == resource.RLIM_INFINITY else hard):
+        return f"To raise it, {place.find().fix}"
+    value = "resource.RLIM_INFINITY" if hard == resource.RLIM_INFINITY else str(hard)
+    shell = "unlimited" if hard == resource.RLIM_INFINITY else str(hard // 1024)
+    return (
+        f"To raise it up to the hard limit, call lockedarray.set_memlock_limit({value}) first, "
+        f"or 'ulimit -S -l {shell}' in the shell that starts the program"
+    )
+
+
+class _Mappings(NamedTuple):
+    count: int
+    most: int
+
+    @property
+    def full(self) -> bool:
+        # A call that is refused would have made one or two more; they may be gone again by now.
+        return self.count >= self.most - 2
+
+    @property
+    def sentence(self) -> str:
+        return (
+            f"the process has {self.count:,} mappings, and vm.max_map_count allows {self.most:,}"
+        )
+
+
+def _mappings() -> _Mappings:
+    """Count the process's mappings; none, where /proc cannot be read."""
+    try:
+        most = int(Path("/proc/sys/vm/max_map_count").read_text())
+        with open("/proc/self/maps", "rb") as maps:
+            return _Mappings(sum(1 for _ in maps), most)
+    except OSError:
+        return _Mappings(0, 2**31)
+
+
+def _address_space() -> str:
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return "" if soft == resource.RLIM_INFINITY else f" (RLIMIT_AS is {spoken(soft)})"
+
+
+def check_policy(on_error: str) -> None:
+    """Raise a ValueError for what is no policy."""
+    if on_error not in ("raise", "warn"):
+        raise ValueError(f"on_error must be 'raise' or 'warn', not {on_error!r}")
+
+
+def lock_or_warn(on_error: str, make: Callable[[bool], T], *, stacklevel: int = 2) -> T:
+    """Make something locked, or under ``on_error="warn"`` unlocked, with a LockWarning.
+
+    Parameters
+    ----------
+    on_error : {"raise", "warn"}
+        What a refused lock means.
+    make : callable
+        ``make(locked)`` builds the object, or raises and leaves nothing.
+    stacklevel : int
+        Whose line the warning names: 1 is the caller's of this function, 2 that one's caller's.
+
+    Raises
+    ------
+    ValueError
+        Another `on_error`; nothing has been made then.
+    LockError
+        The lock was refused under ``"raise"``.
+    """
+    check_policy(on_error)
+    try:
+        return make(True)
+    except LockError as error:
+        if on_error == "raise":
+            raise
+        # First the warning: where warnings are errors, nothing is made that would be lost.
+        warnings.warn(f"not locked, only resident: {error}", LockWarning, stacklevel + 1)
+    return make(False)

@@ -112,7 +112,8 @@ for limit in (0, 65536, 8 << 20):
         la.zeros(limit + 1, 'u1')
     except la.LockError as error:
         assert (error.soft, error.hard, error.requested, error.locked) == (limit, 8 << 20, limit + 1, 0), error
-        assert str(limit) in str(error) and isinstance(error, MemoryError)
+        assert {0: ' 0 ', 65536: '64 KiB', 8 << 20: '8 MiB'}[limit] in str(error), str(error)
+        assert error.fix in str(error) and isinstance(error, MemoryError)
     else:
         raise SystemExit('locked more than the limit')
     assert 'VmLck:\\t       0 kB' in open('/proc/self/status').read()
@@ -152,6 +153,6 @@ def test_full_and_ones() -> None:
 
 
 def test_lock_error_can_be_pickled() -> None:
-    error = la.LockError(12, 1, 2, 3, 4)
+    error = la.LockError(12, 1, 2, 3, 4, "the limit is 3", "raise it")
     copy = pickle.loads(pickle.dumps(error))
     assert (copy.soft, copy.errno, str(copy)) == (3, 12, str(error))

@@ -63,7 +63,7 @@ static PyObject *periodic_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 
 static void periodic_dealloc(struct periodic *self)
 {
-    PyTypeObject *type = Py_TYPE(self);
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
     PyBuffer_Release(&self->history);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(self);
@@ -72,8 +72,8 @@ static void periodic_dealloc(struct periodic *self)
 
 /* Waiting. */
 
-/* Choose the deadline to wait for; what has passed already is missed. */
-static int64_t choose(struct periodic *self)
+/* Skip what has passed already: it is missed. */
+static void skip(struct periodic *self)
 {
     int64_t now = os_monotonic();
     if (self->next == 0) {
@@ -83,7 +83,6 @@ static int64_t choose(struct periodic *self)
     int64_t next = deadline_next(self->t0, self->seconds, self->next, now);
     self->missed += next - self->next;
     self->next = next;
-    return deadline_at(self->t0, self->seconds, next);
 }
 
 /* Wait without the GIL. A signal's handler runs at once; unless it raises, the same deadline is waited for. */
@@ -103,7 +102,6 @@ static int wait_until(int64_t deadline)
     return -1;
 }
 
-/* Taken with the GIL held again: the latency that the loop's body sees. */
 static void record(struct periodic *self, int64_t latency)
 {
     if (self->capacity > 0)
@@ -113,11 +111,16 @@ static void record(struct periodic *self, int64_t latency)
 
 static PyObject *periodic_next(struct periodic *self)
 {
-    int64_t deadline = choose(self);
+    skip(self);
+    int64_t k = self->next;
+    int64_t deadline = deadline_at(self->t0, self->seconds, k);
     if (wait_until(deadline) < 0)
         return NULL;
+    /* With the GIL held again: the latency that the loop's body sees. */
     record(self, os_monotonic() - deadline);
-    self->next++;
+    /* Another thread may have waited for the same deadline, or gone on to later ones. */
+    if (self->next == k)
+        self->next = k + 1;
     return PyLong_FromLongLong(deadline);
 }
 

@@ -1,0 +1,201 @@
+"""Where this process runs: a login, a service, a container; and how its limit is raised there.
+
+Every function takes the root directory that it reads from, so that other places can be looked at too.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+ROOT = Path("/")
+CAP_FOWNER = 3
+CAP_IPC_LOCK = 14
+
+Kind = Literal["login", "service", "user service", "docker", "podman", "kubernetes", "container"]
+
+_ENGINES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    ("kubernetes", re.compile(r"/kubepods\b")),
+    ("podman", re.compile(r"/libpod-")),
+    ("docker", re.compile(r"/docker[-/]")),  # but not docker.service, the daemon
+    ("container", re.compile(r"/lxc\b")),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What decides over the limit on locked memory.
+
+    Attributes
+    ----------
+    kind : str
+        "login", "service", "user service", "docker", "podman", "kubernetes" or "container".
+    name : str
+        The user of a login, the unit of a service, the user's manager of a user service.
+    user_namespace : bool
+        Whether capabilities count in here only: CAP_IPC_LOCK then lifts nothing.
+    """
+
+    kind: Kind
+    name: str = ""
+    user_namespace: bool = False
+
+    @property
+    def fix(self) -> str:
+        """What raises the hard limit here, as a sentence without its stop."""
+        if self.kind == "login":
+            return self._login()
+        if self.kind in ("service", "user service"):
+            return self._service()
+        if self.kind == "kubernetes":
+            return self._pod()
+        return self._container()
+
+    def _login(self) -> str:
+        fix = (
+            f"put the line '{self.name} - memlock unlimited' into "
+            "/etc/security/limits.d/95-memlock.conf, then log out of every session and in again"
+        )
+        if self.user_namespace:
+            fix += (
+                "; do so outside of this user namespace, "
+                "in which CAP_IPC_LOCK is no way past the limit"
+            )
+        return fix
+
+    def _service(self) -> str:
+        edit = (
+            f"run 'sudo systemctl edit {self.name}', "
+            "write LimitMEMLOCK=infinity on a line below [Service], then "
+        )
+        if self.kind == "user service":  # which cannot have more than its manager
+            return edit + "log out of every session and in again"
+        return edit + f"run 'sudo systemctl restart {self.name}'"
+
+    def _pod(self) -> str:
+        runtime = "LimitMEMLOCK=infinity in the unit of the node's container runtime (containerd)"
+        if self.user_namespace:
+            return (
+                f"set {runtime}; in a pod with hostUsers: false "
+                "the capability IPC_LOCK is no way past the limit"
+            )
+        return (
+            "give the container securityContext: {capabilities: {add: [IPC_LOCK]}} and let it run "
+            f"as root, or set {runtime}: a pod cannot set the limit itself"
+        )
+
+    def _container(self) -> str:
+        if self.kind == "container":
+            start = (
+                "raise the limit where the container is configured (lxc.prlimit.memlock = "
+                "unlimited for LXC, LimitMEMLOCK=infinity for systemd-nspawn)"
+            )
+        else:
+            start = (
+                f"start the container with '{self.kind} run --ulimit memlock=-1:-1' "
+                "(in a compose file: 'ulimits: {memlock: -1}')"
+            )
+        if not self.user_namespace:
+            return f"{start}, or with '--cap-add IPC_LOCK' if it runs as root"
+        return (
+            f"{start}; in this user namespace '--cap-add IPC_LOCK' is no way past the limit, and a "
+            "rootless container can have no more than the user who starts it: give that user a "
+            "line 'USER - memlock unlimited' in /etc/security/limits.d on the host"
+        )
+
+
+def find(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Place:
+    """Find out where this process runs."""
+    namespace = in_user_namespace(root)
+    path = _cgroup_of_systemd(root)
+    engine = _engine(root, environ, path)
+    if engine is not None:
+        return Place(engine, "", namespace)
+    kind, name = _unit(path)
+    return Place(kind, name or _user(root), namespace)
+
+
+def control_groups(root: Path = ROOT) -> dict[str, str]:
+    """Return this process's path in each hierarchy by controller; version 2 goes by ""."""
+    groups = {}
+    for line in _read(root, "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        groups.update(dict.fromkeys(controllers.split(","), path))
+    return groups
+
+
+def in_user_namespace(root: Path = ROOT) -> bool:
+    """Return whether this process is outside of the first user namespace, for all one can see."""
+    return _uid_map(root) not in ([], [(0, 0, 2**32 - 1)])
+
+
+def capable(capability: int, root: Path = ROOT) -> bool:
+    """Return whether this process has a capability that counts on the whole machine.
+
+    In a user namespace all are there and none counts.
+    """
+    effective = re.search(r"^CapEff:\s*([0-9a-f]+)", _read(root, "proc/self/status"), re.MULTILINE)
+    held = effective is not None and bool(int(effective[1], 16) >> capability & 1)
+    return held and not in_user_namespace(root)
+
+
+def _read(root: Path, name: str) -> str:
+    """Read a file that may be missing or closed to us, which then says nothing."""
+    try:
+        return (root / name).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _cgroup_of_systemd(root: Path) -> str:
+    groups = control_groups(root)
+    paths = groups.get("", "/"), groups.get("name=systemd", "/")  # both, where version 1 is kept
+    return max(paths, key=len)
+
+
+def _engine(root: Path, environ: Mapping[str, str], path: str) -> Kind | None:
+    """Return what made the container that this process is in, if it is in one."""
+    name = environ.get("container") or _read(root, "run/systemd/container").strip()
+    if "KUBERNETES_SERVICE_HOST" in environ:
+        return "kubernetes"
+    if name == "podman" or (root / "run/.containerenv").exists():
+        return "podman"
+    for engine, pattern in _ENGINES:
+        if pattern.search(path):
+            return engine
+    if name == "docker" or (root / ".dockerenv").exists():
+        return "docker"
+    return "container" if name not in ("", "wsl") else None
+
+
+def _unit(path: str) -> tuple[Kind, str]:
+    """Return the systemd unit that a control group belongs to; a scope is somebody's session."""
+    parts = path.split("/")
+    manager = next((part for part in parts if re.fullmatch(r"user@\d+\.service", part)), "")
+    unit = next((part for part in reversed(parts) if part.endswith((".service", ".scope"))), "")
+    if not unit.endswith(".service") or unit == manager:
+        return "login", ""
+    return ("user service", manager) if manager else ("service", unit)
+
+
+def _uid_map(root: Path) -> list[tuple[int, int, int]]:
+    rows = [line.split() for line in _read(root, "proc/self/uid_map").splitlines()]
+    return [(int(inside), int(outside), int(count)) for inside, outside, count in rows]
+
+
+def _user(root: Path) -> str:
+    """Return this process's user as limits.d names it, seen from outside of a user namespace."""
+    uid = os.geteuid()
+    for inside, outside, count in _uid_map(root):
+        if inside <= uid < inside + count:
+            uid += outside - inside
+            break
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f":{uid}"
