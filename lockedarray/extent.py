@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Buffer
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._native import buffer_address
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class Extent(NamedTuple):
