@@ -149,7 +149,7 @@ def refused(call: str, errno: int, nbytes: int) -> Exception:
     if call in _LOCKING and errno in (codes.ENOMEM, codes.EPERM, codes.EAGAIN):
         return lock_refused(errno, nbytes)
     if call in _MAPPING and errno == codes.EAGAIN:
-        return lock_refused(errno, nbytes, "the process locks whatever it maps (lock_all), and ")
+        return lock_refused(errno, nbytes, "whatever this process maps is locked (lock_all), and ")
     subject = f"{call} of {spoken(nbytes)}" if nbytes else call
     if errno != codes.ENOMEM:
         return OSError(errno, f"{subject}: {os.strerror(errno)}")
@@ -178,13 +178,13 @@ def _explain(errno: int, nbytes: int, locked: int, soft: int, hard: int) -> tupl
         if soft == 0:
             return f"this process may lock nothing, {figures}", _fix(needed, hard)
         if needed > soft or errno == codes.EPERM:
-            already = spoken(locked) if locked >= 0 else "an unknown number of bytes"
-            return f"{already} are locked already, and {figures}", _fix(needed, hard)
+            already = f"with {spoken(locked)} locked already, " if locked > 0 else ""
+            return f"{already}it is more than may be locked, {figures}", _fix(needed, hard)
     mappings = _mappings()
     if mappings.full:
         return (
             mappings.sentence,
-            "To raise it, run 'sudo sysctl vm.max_map_count=262144', or release arrays first",
+            "To raise vm.max_map_count, run 'sudo sysctl vm.max_map_count=262144'; or release arrays",
         )
     if errno == codes.EPERM:
         return f"this process may not, though {figures}", "A security module may forbid it"
@@ -202,28 +202,28 @@ def _explain(errno: int, nbytes: int, locked: int, soft: int, hard: int) -> tupl
 def _fix(needed: int, hard: int) -> str:
     """Return how the limit is raised to so many bytes: up to the hard limit anyone may."""
     if needed > (math.inf if hard == resource.RLIM_INFINITY else hard):
-        return f"To raise it, {place.find().fix}"
+        return f"To raise the limit, {place.find().fix}"
     value = "resource.RLIM_INFINITY" if hard == resource.RLIM_INFINITY else str(hard)
     shell = "unlimited" if hard == resource.RLIM_INFINITY else str(hard // 1024)
     return (
-        f"To raise it up to the hard limit, call lockedarray.set_memlock_limit({value}) first, "
+        f"To raise the soft limit, call lockedarray.set_memlock_limit({value}) first, "
         f"or 'ulimit -S -l {shell}' in the shell that starts the program"
     )
 
 
 class _Mappings(NamedTuple):
-    count: int
+    made: int
     most: int
 
     @property
     def full(self) -> bool:
         # A call that is refused would have made one or two more; they may be gone again by now.
-        return self.count >= self.most - 2
+        return self.made >= self.most - 2
 
     @property
     def sentence(self) -> str:
         return (
-            f"the process has {self.count:,} mappings, and vm.max_map_count allows {self.most:,}"
+            f"the process has {self.made:,} mappings, and vm.max_map_count allows {self.most:,}"
         )
 
 

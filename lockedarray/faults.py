@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from ._native import ffi, lib
 from .errors import PageFaultError, refused
@@ -26,7 +26,9 @@ class PageFaults:
     """
 
     def __init__(self) -> None:
-        self._faults: Any = None
+        # The descriptors are closed on exit, or when this object is dropped.
+        closed = {"minor_fd": -1, "major_fd": -1}
+        self._faults = ffi.gc(ffi.new("struct faults *", closed), lib.faults_close)
         self._thread = 0
         self._active = False
         self.source: Source | Literal[""] = ""
@@ -34,12 +36,9 @@ class PageFaults:
     def __enter__(self) -> Self:
         if self._active:
             raise RuntimeError("this page_faults() has been entered already; take another")
-        # The descriptors are closed on exit, or when this object is dropped.
-        self._faults = faults = ffi.gc(ffi.new("struct faults *"), lib.faults_close)
-        lib.faults_open(faults)
-        self.source = (
-            "rusage" if faults.minor_fd < 0 else "perf" if faults.kernel else "perf-user"
-        )
+        lib.faults_open(self._faults)
+        perf: Source = "perf" if self._faults.kernel else "perf-user"
+        self.source = perf if self._faults.minor_fd >= 0 else "rusage"
         self._thread = threading.get_ident()
         self._active = True
         # Whatever a first reading would bring in is brought in before the count begins.
@@ -54,14 +53,14 @@ class PageFaults:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        elsewhere = False
+        at_home = threading.get_ident() == self._thread
         try:
-            self._read()
-        except RuntimeError:
-            elsewhere = True
-        self._active = False
-        lib.faults_close(self._faults)
-        if (elsewhere or self._thread != threading.get_ident()) and kind is None:
+            if at_home or self.source != "rusage":
+                self._read()
+        finally:
+            self._active = False
+            lib.faults_close(self._faults)
+        if not at_home and kind is None:
             raise RuntimeError(
                 "page_faults() must be left in the thread that entered it, whose faults it counts"
             )
@@ -70,19 +69,19 @@ class PageFaults:
     def minor(self) -> int:
         """Faults that needed no disk."""
         self._read()
-        return int(self._faults.minor) if self._faults else 0
+        return self._faults.minor
 
     @property
     def major(self) -> int:
         """Faults that waited for a disk."""
         self._read()
-        return int(self._faults.major) if self._faults else 0
+        return self._faults.major
 
     @property
     def total(self) -> int:
         """All faults."""
         self._read()
-        return int(self._faults.minor + self._faults.major) if self._faults else 0
+        return self._faults.minor + self._faults.major
 
     def __repr__(self) -> str:
         if not self.source:

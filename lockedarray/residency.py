@@ -121,10 +121,18 @@ def residency(a: NDArray[Any] | Buffer) -> NDArray[np.bool_]:
 def residency_map(a: NDArray[Any] | Buffer) -> str:
     """Return `residency` as text: a ``*`` for every resident page, a ``.`` for every other.
 
+    Raises what `residency` raises; allocates.
+
+    See Also
+    --------
+    residency
+    mincore(2)
+
     Examples
     --------
     >>> import lockedarray as la
-    >>> la.residency_map(la.zeros(2 * 4096, "u1"))
+    >>> import mmap
+    >>> la.residency_map(la.zeros(2 * mmap.PAGESIZE, "u1"))
     '**'
     """
     return "".join(".*"[page] for page in residency(a).tolist())

@@ -45,7 +45,7 @@ def check_room(nbytes: int, root: Path = ROOT) -> None:
         if nbytes > bound.left:
             raise MemoryError(
                 f"cannot lock {spoken(nbytes)}: {bound.sentence}; "
-                "the kernel would end or stall processes rather than refuse more"
+                "the kernel would stall or end processes to make room"
             )
 
 

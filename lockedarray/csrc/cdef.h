@@ -7,6 +7,7 @@ int native_init(uintptr_t module);
 /* residency.c: for whole pages that are mapped. */
 int residency_locked(uintptr_t start, size_t bytes);
 int residency_read(uintptr_t start, size_t bytes, uint8_t *pages);
+int64_t residency_huge_by_smaps(const char *path, uintptr_t start, size_t bytes); /* the tests' way in */
 
 /* faults.c */
 struct faults {

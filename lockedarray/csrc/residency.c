@@ -113,18 +113,20 @@ static size_t huge_by_smaps(FILE *smaps, uintptr_t start, uintptr_t end)
     return huge + certainly_huge(&mapping, start, end);
 }
 
-ssize_t residency_huge_by_smaps(const char *path, uintptr_t start, size_t bytes)
+int64_t residency_huge_by_smaps(const char *path, uintptr_t start, size_t bytes)
 {
     FILE *smaps = fopen(path, "re");
     if (smaps == NULL)
         return -errno;
     size_t huge = huge_by_smaps(smaps, start, start + bytes);
     fclose(smaps);
-    return (ssize_t)huge;
+    return (int64_t)huge;
 }
 
 ssize_t residency_huge_bytes(uintptr_t start, size_t bytes)
 {
     int64_t huge = os_huge_bytes(start, bytes);
-    return huge >= 0 ? (ssize_t)huge : residency_huge_by_smaps("/proc/self/smaps", start, bytes);
+    if (huge < 0)
+        huge = residency_huge_by_smaps("/proc/self/smaps", start, bytes);
+    return (ssize_t)huge;
 }

@@ -41,7 +41,7 @@ static inline double small_floor(double x)
 {
     const double shift = 0x1.8p52;
     double rounded = (x + shift) - shift;
-    return rounded > x ? rounded - 1 : rounded;
+    return rounded - (rounded > x ? 1.0 : 0.0);
 }
 
 static void locate_clamped(const struct table *t, const double *x, ptrdiff_t frames, struct located *to)
@@ -51,8 +51,9 @@ static void locate_clamped(const struct table *t, const double *x, ptrdiff_t fra
         double p = (x[k] - start) * scale;
         double inside = p > 0 ? p : 0; /* NaN too: a row that exists */
         inside = inside < last ? inside : last;
-        to->row[k] = small_floor(inside + half);
-        to->rest[k] = p == p ? inside - to->row[k] : p;
+        double row = small_floor(inside + half), rest = inside - row;
+        to->row[k] = row;
+        to->rest[k] = p == p ? rest : p;
     }
 }
 
@@ -60,8 +61,8 @@ static void locate_clamped(const struct table *t, const double *x, ptrdiff_t fra
 static inline double small_modulo(double row, double rows, double reciprocal)
 {
     double rest = row - small_floor(row * reciprocal) * rows;
-    rest = rest < 0 ? rest + rows : rest;
-    return rest >= rows ? rest - rows : rest;
+    rest += rest < 0 ? rows : 0.0;
+    return rest - (rest >= rows ? rows : 0.0);
 }
 
 static void locate_far(const double *p, double half, double rows, ptrdiff_t frames, struct located *to)
