@@ -7,19 +7,64 @@ if _native.lib.native_init(id(_native)) < 0:
 _native.install(errors.refused, errors.PoolExhausted, errors.RingCorrupted, errors.check_room)
 
 from ._native import Region  # noqa: E402
-from .arrays import empty, full, ones, zeros  # noqa: E402
-from .errors import LockError, LockWarning  # noqa: E402
+from .arrays import (  # noqa: E402
+    array,
+    empty,
+    empty_like,
+    full,
+    full_like,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
+from .errors import (  # noqa: E402
+    LockError,
+    LockWarning,
+    PageFaultError,
+    PoolExhausted,
+    RingCorrupted,
+)
+from .faults import no_page_faults, page_faults  # noqa: E402
 from .limits import locked_bytes, memlock_limit, set_memlock_limit  # noqa: E402
+from .loading import load  # noqa: E402
+from .locking import MemoryLock, lock, region  # noqa: E402
+from .periodic import Periodic  # noqa: E402
+from .pool import Pool  # noqa: E402
+from .residency import is_locked, residency, residency_map  # noqa: E402
+from .ring import RingBuffer  # noqa: E402
+from .table import LookupTable  # noqa: E402
 
 __all__ = [
     "LockError",
     "LockWarning",
+    "LookupTable",
+    "MemoryLock",
+    "PageFaultError",
+    "Periodic",
+    "Pool",
+    "PoolExhausted",
     "Region",
+    "RingBuffer",
+    "RingCorrupted",
+    "array",
     "empty",
+    "empty_like",
     "full",
+    "full_like",
+    "is_locked",
+    "load",
+    "lock",
     "locked_bytes",
     "memlock_limit",
+    "no_page_faults",
     "ones",
+    "ones_like",
+    "page_faults",
+    "region",
+    "residency",
+    "residency_map",
     "set_memlock_limit",
     "zeros",
+    "zeros_like",
 ]

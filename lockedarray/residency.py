@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,12 @@ from . import place
 from ._native import ffi, lib
 from .errors import refused
 from .extent import Extent, extent
+from .mappings import mappings
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \d+ *(.*)")
 _DELETED = " (deleted)"
-# Shared memory without a file of its own: anyone may write to it.
-_NAMELESS = ("/memfd:", "/dev/zero", "/anon_hugepage")
 
 
 def is_locked(a: NDArray[Any] | Buffer) -> bool:
@@ -140,16 +137,9 @@ def residency_map(a: NDArray[Any] | Buffer) -> str:
 
 def _secret_files(pages: Extent) -> Iterator[str]:
     """Yield the files among the mappings of these pages that mincore would lie about."""
-    with open("/proc/self/maps", errors="surrogateescape") as maps:
-        for line in maps:
-            found = _MAPPING.match(line)
-            if found is None or int(found[2], 16) <= pages.start:
-                continue
-            if int(found[1], 16) >= pages.start + pages.nbytes:
-                return
-            path = found[3].replace("\\012", "\n")
-            if path.startswith("/") and not path.startswith(_NAMELESS) and not _is_open_to_us(path):
-                yield path
+    for mapping in mappings(pages):
+        if mapping.is_file and not _is_open_to_us(mapping.path):
+            yield mapping.path
 
 
 def _is_open_to_us(path: str) -> bool:

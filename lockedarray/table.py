@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeAlias
+from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,17 @@ from .arrays import empty
 
 Interpolation: TypeAlias = Literal["nearest", "linear", "cubic"]
 Allocate: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
+
+
+
+class Axis(TypedDict, total=False):
+    """Where a table's values lie, and what lies between them: the keywords of `LookupTable`."""
+
+    start: SupportsFloat | SupportsIndex
+    stop: SupportsFloat | SupportsIndex
+    periodic: bool
+    interpolation: Interpolation
+
 
 _CODES = {"nearest": 0, "linear": 1, "cubic": 2}
 

@@ -2,8 +2,9 @@
 
 static int place(const struct signature *s, PyObject **values, Py_ssize_t k, PyObject *value)
 {
-    if (k >= s->arguments) {
-        PyErr_Format(PyExc_TypeError, "%s takes at most %d arguments", s->function, s->arguments);
+    if (k >= s->positional) {
+        PyErr_Format(PyExc_TypeError, "%s takes at most %d positional argument%s", s->function, s->positional,
+                     s->positional == 1 ? "" : "s");
         return -1;
     }
     values[k] = value;

@@ -6,7 +6,8 @@
 
 struct signature {
     const char *function; /* for messages */
-    int arguments, required;
+    int positional, required; /* the others by name only, and with a default */
+    int arguments;
     const char *names[3];
 };
 

@@ -50,7 +50,14 @@ static int attach(PyObject *module)
     Py_DECREF(function);
     if (status < 0)
         return -1;
-    return region_objects_init(module);
+    static int (*const inits[])(PyObject *) = {
+        region_objects_init, extent_objects_init, lock_objects_init,     pool_objects_init,
+        ring_objects_init,   table_objects_init,  periodic_objects_init,
+    };
+    for (size_t i = 0; i < sizeof inits / sizeof *inits; i++)
+        if (inits[i](module) < 0)
+            return -1;
+    return 0;
 }
 
 int native_init(uintptr_t module)

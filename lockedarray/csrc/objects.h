@@ -34,5 +34,11 @@ int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot);
 
 /* Each file of objects adds its own types and functions. */
 int region_objects_init(PyObject *module);
+int extent_objects_init(PyObject *module);
+int lock_objects_init(PyObject *module);
+int pool_objects_init(PyObject *module);
+int ring_objects_init(PyObject *module);
+int table_objects_init(PyObject *module);
+int periodic_objects_init(PyObject *module);
 
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
+#define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
 #ifndef MADV_COLLAPSE /* Linux 6.1 */
@@ -99,6 +100,25 @@ void os_touch(uintptr_t at, size_t bytes)
     /* An atomic write of nothing: other threads may be writing to the same bytes. */
     for (uintptr_t page = at; page < at + bytes; page += os_page())
         __atomic_fetch_or((unsigned char *)page, 0, __ATOMIC_RELAXED);
+}
+
+int os_prefault(uintptr_t at, size_t bytes)
+{
+    int error = os_populate(at, bytes);
+    if (error != -EINVAL)
+        return error;
+    os_touch(at, bytes);
+    return 0;
+}
+
+int os_fault_in(uintptr_t at, size_t bytes)
+{
+    int error = result(madvise((void *)at, bytes, MADV_POPULATE_READ));
+    if (error != -EINVAL)
+        return error;
+    for (uintptr_t page = at; page < at + bytes; page += os_page())
+        (void)*(volatile const unsigned char *)page;
+    return 0;
 }
 
 int os_advise_huge(uintptr_t at, size_t bytes)

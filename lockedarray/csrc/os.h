@@ -30,6 +30,8 @@ int os_lock(uintptr_t at, size_t bytes);
 int os_unlock(uintptr_t at, size_t bytes);
 bool os_is_mapped(uintptr_t page);
 int os_populate(uintptr_t at, size_t bytes); /* a private page for each; refused before Linux 5.14 */
+int os_prefault(uintptr_t at, size_t bytes); /* for writing, memory known to be writable */
+int os_fault_in(uintptr_t at, size_t bytes); /* each page, for reading */
 void os_touch(uintptr_t at, size_t bytes);   /* the same by hand, for memory known to be writable */
 int os_advise_huge(uintptr_t at, size_t bytes);
 int os_collapse_huge(uintptr_t at, size_t bytes);

@@ -122,7 +122,7 @@ static int replace_by_mirror(struct region *region, size_t data_bytes, int fd, s
     registry_close_gate();
     int error = mirror_map_over(start, data_bytes, fd, failure);
     if (error == 0) {
-        error = locked ? os_lock(start, bytes) : os_populate(start, bytes);
+        error = locked ? os_lock(start, bytes) : os_prefault(start, bytes);
         *failure = (struct failure){locked ? "mlock" : "madvise", error};
     }
     if (error < 0) {
@@ -151,6 +151,7 @@ struct region *pool_take_mirror(struct pool *pool, size_t data_bytes, enum pool_
             region->address = mirror_data(region->hold.start);
             region->nbytes = 2 * data_bytes;
             region->shared = true;
+            registry_set_repair(&region->hold, true); /* its private page, whatever the pool is */
         }
     }
     os_close(fd);

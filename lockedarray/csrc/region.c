@@ -107,11 +107,7 @@ static int make_resident(struct region *region, const struct region_request *req
     if (request->unlocked) {
         registry_add(&region->hold);
         failure->call = "madvise";
-        failure->error = os_populate(region->hold.start, bytes);
-        if (failure->error == -EINVAL) { /* before Linux 5.14 */
-            os_touch(region->hold.start, bytes);
-            failure->error = 0;
-        }
+        failure->error = os_prefault(region->hold.start, bytes);
     } else {
         failure->call = "mlock";
         failure->error = registry_lock(&region->hold);
@@ -144,7 +140,7 @@ struct region *region_create(const struct region_request *request, struct failur
     if (region == NULL)
         return NULL;
     region->guard = request->guard;
-    region->shared = request->shared;
+    region->shared = request->shared || request->mirrored;
     region->hold.repair = !request->shared;
     failure->error = pages == 0 ? map_nothing(region) : map(region, pages, request, failure);
     if (failure->error < 0) {
@@ -165,8 +161,8 @@ struct region *region_create(const struct region_request *request, struct failur
 struct region *region_borrow(uintptr_t start, size_t bytes, bool repair, struct failure *failure)
 {
     region_retry();
-    *failure = (struct failure){"mlock", -ENOMEM};
     struct region *region = calloc(1, sizeof *region);
+    *failure = (struct failure){"mlock", region == NULL ? -ENOMEM : 0};
     if (region == NULL)
         return NULL;
     region->address = start;

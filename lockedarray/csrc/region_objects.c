@@ -1,6 +1,7 @@
 #include "region_objects.h"
 
-#include <errno.h>
+#include "layout.h"
+#include "residency.h"
 
 /* Above this a request is first held against what the machine can give. */
 #define LARGE ((size_t)64 << 20)
@@ -62,6 +63,13 @@ static PyObject *get_locked(PyObject *self, void *Py_UNUSED(closure))
     return PyBool_FromLong(registry_is_locked(&region_of(self)->hold));
 }
 
+static PyObject *get_huge_bytes(PyObject *self, void *Py_UNUSED(closure))
+{
+    const struct region *region = region_of(self);
+    ssize_t huge = region->nbytes == 0 ? 0 : residency_huge_bytes(region->hold.start, region->hold.end - region->hold.start);
+    return huge < 0 ? raise_refused("smaps", (int)huge, 0) : PyLong_FromSsize_t(huge);
+}
+
 static PyObject *get_guard(PyObject *self, void *Py_UNUSED(closure))
 {
     return PyBool_FromLong(region_of(self)->guard);
@@ -77,6 +85,7 @@ static PyGetSetDef region_getset[] = {
     {"nbytes", get_nbytes, NULL, "Bytes of data.", NULL},
     {"mapped_bytes", get_mapped_bytes, NULL, "Bytes of the whole pages, guards not counted.", NULL},
     {"locked", get_locked, NULL, "Whether the pages were locked, in this process.", NULL},
+    {"huge_bytes", get_huge_bytes, NULL, "Bytes that lie in huge pages at this moment.", NULL},
     {"guard", get_guard, NULL, "Whether inaccessible pages stand on both sides.", NULL},
     {"fork", get_fork, NULL, "What a forked child sees: 'copy' or 'share'.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -97,93 +106,7 @@ static PyType_Spec region_spec = {
     .slots = region_slots,
 };
 
-/* np.empty(3, "S") has one character each. */
-static int settle_flexible(struct layout *layout)
-{
-    PyArray_Descr *descr = layout->descr;
-    if (PyDataType_ELSIZE(descr) != 0 || (descr->type_num != NPY_STRING && descr->type_num != NPY_UNICODE))
-        return 0;
-    PyArray_Descr *one = PyArray_DescrNew(descr);
-    if (one == NULL)
-        return -1;
-    PyDataType_SET_ELSIZE(one, descr->type_num == NPY_STRING ? 1 : 4);
-    Py_DECREF(descr);
-    layout->descr = one;
-    return 0;
-}
-
-static int count_bytes(struct layout *layout)
-{
-    size_t nbytes = (size_t)PyDataType_ELSIZE(layout->descr);
-    bool empty = false;
-    for (int axis = 0; axis < layout->ndim; axis++) {
-        npy_intp length = layout->shape[axis];
-        if (length < 0) {
-            PyErr_SetString(PyExc_ValueError, "negative dimensions are not allowed");
-            return -1;
-        }
-        if (length == 0)
-            empty = true;
-        else if (__builtin_mul_overflow(nbytes, (size_t)length, &nbytes) || nbytes > PY_SSIZE_T_MAX) {
-            PyErr_SetString(PyExc_ValueError, "array is too big; `arr.size * arr.dtype.itemsize` is larger than "
-                                              "the maximum possible size.");
-            return -1;
-        }
-    }
-    layout->nbytes = empty ? 0 : nbytes;
-    return 0;
-}
-
-int layout_parse(PyObject *shape, PyObject *dtype, PyObject *order, struct layout *layout)
-{
-    NPY_ORDER parsed = NPY_CORDER;
-    *layout = (struct layout){0};
-    if (!PyArray_OrderConverter(order, &parsed) || !PyArray_DescrConverter(dtype, &layout->descr))
-        goto fail;
-    if (parsed != NPY_CORDER && parsed != NPY_FORTRANORDER) {
-        PyErr_SetString(PyExc_ValueError, "only 'C' or 'F' order is permitted");
-        goto fail;
-    }
-    layout->fortran = parsed == NPY_FORTRANORDER;
-    if (PyDataType_REFCHK(layout->descr)) {
-        PyErr_Format(PyExc_TypeError, "dtype %R holds references to objects outside of the array: locking the array "
-                                      "would not lock them", layout->descr);
-        goto fail;
-    }
-    layout->ndim = PyArray_IntpFromSequence(shape, layout->shape, NPY_MAXDIMS);
-    if (layout->ndim < 0 || settle_flexible(layout) < 0 || count_bytes(layout) < 0)
-        goto fail;
-    return 0;
-fail:
-    layout_clear(layout);
-    return -1;
-}
-
-void layout_clear(struct layout *layout)
-{
-    Py_CLEAR(layout->descr);
-}
-
-PyObject *array_in_region(struct region *region, const struct layout *layout)
-{
-    static npy_intp still[NPY_MAXDIMS]; /* NumPy's own strides for an array without bytes */
-    npy_intp *strides = layout->nbytes == 0 ? still : NULL;
-    void *data = (void *)region->address;
-    PyObject *base = region_object(region);
-    if (base == NULL)
-        return NULL;
-    Py_INCREF((PyObject *)layout->descr); /* the array takes one */
-    int flags = layout->fortran ? NPY_ARRAY_FARRAY : NPY_ARRAY_CARRAY;
-    PyObject *array = PyArray_NewFromDescr(&PyArray_Type, layout->descr, layout->ndim, (npy_intp *)layout->shape,
-                                           strides, data, flags, NULL);
-    if (array == NULL)
-        Py_DECREF(base);
-    else if (PyArray_SetBaseObject((PyArrayObject *)array, base) < 0)
-        Py_CLEAR(array);
-    return array;
-}
-
-static bool has_room(size_t nbytes)
+bool region_has_room(size_t nbytes)
 {
     if (nbytes <= LARGE)
         return true;
@@ -192,40 +115,98 @@ static bool has_room(size_t nbytes)
     return checked != NULL;
 }
 
-/* empty(shape, dtype, order, flags) */
-static PyObject *native_empty(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+PyObject *region_make(const struct region_request *request, size_t asked)
 {
-    struct layout layout;
+    struct region *region;
     struct failure failure;
-    if (count != 4) {
-        PyErr_SetString(PyExc_TypeError, "empty(shape, dtype, order, flags)");
+    if (!region_has_room(asked))
         return NULL;
-    }
-    long flags = PyLong_AsLong(args[3]);
-    if ((flags == -1 && PyErr_Occurred()) || layout_parse(args[0], args[1], args[2], &layout) < 0)
-        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    region = region_create(request, &failure);
+    Py_END_ALLOW_THREADS
+    return region == NULL ? raise_refused(failure.call, failure.error, asked) : region_object(region);
+}
+
+uintptr_t region_start(PyObject *region)
+{
+    return region_of(region)->hold.start;
+}
+
+uintptr_t region_address(PyObject *region)
+{
+    return region_of(region)->address;
+}
+
+static PyObject *array_in_region(struct layout *layout, unsigned long flags, PyArrayObject *prototype)
+{
     struct region_request request = {
-        .nbytes = layout.nbytes,
-        .alignment = (size_t)PyDataType_ALIGNMENT(layout.descr),
+        .nbytes = layout->nbytes,
+        .alignment = (size_t)PyDataType_ALIGNMENT(layout->descr),
         .guard = flags & REGION_GUARD,
         .huge = flags & REGION_HUGE,
         .shared = flags & REGION_SHARED,
         .unlocked = flags & REGION_UNLOCKED,
     };
-    PyObject *array = NULL;
-    if (has_room(request.nbytes)) {
-        struct region *region;
-        Py_BEGIN_ALLOW_THREADS
-        region = region_create(&request, &failure);
-        Py_END_ALLOW_THREADS
-        array = region == NULL ? raise_refused(failure.call, failure.error, request.nbytes)
-                               : array_in_region(region, &layout);
-    }
-    layout_clear(&layout);
+    PyObject *array = layout_array(layout, region_make(&request, request.nbytes), prototype);
+    layout_clear(layout);
     return array;
 }
 
-static PyMethodDef empty_def = {"empty", FASTCALL(native_empty), METH_FASTCALL, NULL};
+static int check_count(Py_ssize_t count, Py_ssize_t wanted, const char *call)
+{
+    if (count == wanted)
+        return 0;
+    PyErr_Format(PyExc_TypeError, "wanted: %s", call);
+    return -1;
+}
+
+static PyObject *native_empty(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    struct layout layout;
+    if (check_count(count, 4, "empty(shape, dtype, order, flags)") < 0)
+        return NULL;
+    unsigned long flags = PyLong_AsUnsignedLong(args[3]);
+    if (PyErr_Occurred() || layout_parse(args[0], args[1], args[2], &layout) < 0)
+        return NULL;
+    return array_in_region(&layout, flags, NULL);
+}
+
+static PyObject *native_empty_like(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    struct layout layout;
+    if (check_count(count, 6, "empty_like(prototype, dtype, order, subok, shape, flags)") < 0)
+        return NULL;
+    PyArrayObject *prototype = (PyArrayObject *)args[0];
+    unsigned long flags = PyLong_AsUnsignedLong(args[5]);
+    int subok = PyErr_Occurred() ? -1 : PyObject_IsTrue(args[3]);
+    if (subok >= 0 && !PyArray_Check(args[0]))
+        PyErr_SetString(PyExc_TypeError, "prototype must be an array");
+    else if (subok >= 0 && layout_parse_like(prototype, args[1], args[2], args[4], &layout) == 0)
+        return array_in_region(&layout, flags, subok ? prototype : NULL);
+    return NULL;
+}
+
+/* protect(array): a fresh array of ours becomes read-only, and by mprotect so does its memory. */
+static PyObject *native_protect(PyObject *Py_UNUSED(module), PyObject *array)
+{
+    PyObject *base = PyArray_Check(array) ? PyArray_BASE((PyArrayObject *)array) : NULL;
+    if (base == NULL || !Py_IS_TYPE(base, region_type)) {
+        PyErr_SetString(PyExc_TypeError, "protect takes an array that owns a Region");
+        return NULL;
+    }
+    int error = region_protect(region_of(base));
+    if (error < 0)
+        return raise_refused("mprotect", error, region_of(base)->nbytes);
+    PyArray_CLEARFLAGS((PyArrayObject *)array, NPY_ARRAY_WRITEABLE);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"empty", FASTCALL(native_empty), METH_FASTCALL, NULL},
+    {"empty_like", FASTCALL(native_empty_like), METH_FASTCALL, NULL},
+    {"protect", native_protect, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
 
 int region_objects_init(PyObject *module)
 {
@@ -235,8 +216,5 @@ int region_objects_init(PyObject *module)
     }
     if (add_type(module, &region_spec, &region_type) < 0)
         return -1;
-    PyObject *function = PyCFunction_New(&empty_def, NULL);
-    int status = function == NULL ? -1 : PyModule_AddObjectRef(module, "empty", function);
-    Py_XDECREF(function);
-    return status;
+    return PyModule_AddFunctions(module, functions);
 }

@@ -1,4 +1,4 @@
-/* A region as Python sees it, and the arrays that lie in one. */
+/* A region as Python sees it. */
 #ifndef LOCKEDARRAY_REGION_OBJECTS_H
 #define LOCKEDARRAY_REGION_OBJECTS_H
 
@@ -11,18 +11,16 @@ enum { REGION_GUARD = 1, REGION_HUGE = 2, REGION_SHARED = 4, REGION_UNLOCKED = 8
 /* Steals the region, also on failure. */
 PyObject *region_object(struct region *region);
 
-/* A shape and a dtype as np.empty takes them, and the bytes they come to. */
-struct layout {
-    PyArray_Descr *descr;
-    int ndim;
-    npy_intp shape[NPY_MAXDIMS];
-    bool fortran;
-    size_t nbytes;
-};
-int layout_parse(PyObject *shape, PyObject *dtype, PyObject *order, struct layout *layout);
-void layout_clear(struct layout *layout);
+/* False, with an exception, where so much would call the OOM killer. */
+bool region_has_room(size_t nbytes);
 
-/* An array over the whole region. Steals the region. */
-PyObject *array_in_region(struct region *region, const struct layout *layout);
+/* A new Region that asks for so many bytes of locked memory: the GIL is given up meanwhile. Raises. */
+PyObject *region_make(const struct region_request *request, size_t asked);
+
+/* Its first byte that is locked: of a mirror, its private page. */
+uintptr_t region_start(PyObject *region);
+
+/* Where its data begins. */
+uintptr_t region_address(PyObject *region);
 
 #endif

@@ -21,8 +21,8 @@ struct table_object {
 
 static PyTypeObject *table_type;
 
-static const struct signature call_signature = {"LookupTable()", 2, 1, {"x", "out"}};
-static const struct signature sweep_signature = {"sweep()", 3, 3, {"out", "position", "increment"}};
+static const struct signature call_signature = {"LookupTable()", 2, 1, 2, {"x", "out"}};
+static const struct signature sweep_signature = {"sweep()", 3, 3, 3, {"out", "position", "increment"}};
 
 static const struct table_object *object_of(PyObject *self)
 {

@@ -1,0 +1,27 @@
+/* How an array lies in its memory: what NumPy makes of a shape, a dtype and an order. */
+#ifndef LOCKEDARRAY_LAYOUT_H
+#define LOCKEDARRAY_LAYOUT_H
+
+#include "objects.h"
+
+struct layout {
+    PyArray_Descr *descr;
+    int ndim;
+    npy_intp shape[NPY_MAXDIMS], strides[NPY_MAXDIMS];
+    size_t nbytes;
+};
+
+/* As np.empty takes them. A dtype that holds references: TypeError, for their objects lie elsewhere. */
+int layout_parse(PyObject *shape, PyObject *dtype, PyObject *order, struct layout *layout);
+
+/* As np.empty_like takes them: dtype and shape may be None. */
+int layout_parse_like(PyArrayObject *prototype, PyObject *dtype, PyObject *order, PyObject *shape,
+                      struct layout *layout);
+
+void layout_clear(struct layout *layout);
+
+/* An array of that layout at the beginning of the Region `base`, which this steals; where base is NULL an exception is
+   set already. With a prototype the array is of its class. */
+PyObject *layout_array(const struct layout *layout, PyObject *base, PyArrayObject *prototype);
+
+#endif
