@@ -223,7 +223,13 @@ TestRingMachine.settings = settings(max_examples=150, stateful_step_count=40, de
 def test_any_strides() -> None:
     planar = np.arange(24, dtype="f4").reshape(2, 12)
     wide = np.arange(96, dtype="f4").reshape(12, 8)
-    blocks = [planar.T, planar.T[::-1], wide[:, ::4], wide[::-3, 6::-6], np.broadcast_to(np.float32(3), (5, 2))]
+    blocks = [
+        planar.T,
+        planar.T[::-1],
+        wide[:, ::4],
+        wide[::-3, 6::-6],
+        np.broadcast_to(np.float32(3), (5, 2)),
+    ]
     for block in blocks:
         rb = la.RingBuffer(100, 2)
         assert rb.write(block) == len(block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import resource
 import subprocess
@@ -10,15 +11,19 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from smaps import PAGE, locked_pages, vm_lck
 
 import lockedarray as la
+from smaps import PAGE, locked_pages, vm_lck
 
 
 def minor_faults(do: Callable[[], object]) -> int:
     before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
     do()
     return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+
+
+def use_fresh_memory() -> None:
+    np.frombuffer(mmap.mmap(-1, 256 * PAGE), "u1")[::PAGE] = 1
 
 
 def ring_pages(rb: la.RingBuffer) -> tuple[int, int]:
@@ -36,19 +41,26 @@ def test_both_halves_are_locked() -> None:
     assert vm_lck() == start
 
 
+# The interpreter's own memory faults now and then, after a fork above all; the ring's never does. So the fewest of a
+# few trials are the ring's.
+
+
 def test_a_new_ring_does_not_fault() -> None:
-    rb = la.RingBuffer(100_000, 2)
     block = np.ones((100_000, 2), "f4")
     out = np.ones_like(block)
-    spare = np.empty_like(block)
 
-    def use() -> None:
-        rb.write(block)
-        rb.read_into(out)
+    def trial() -> int:
+        rb = la.RingBuffer(100_000, 2)
 
-    assert minor_faults(use) == 0
-    assert minor_faults(lambda: spare.fill(0)) > 100, "the control must fault"
-    assert minor_faults(lambda: rb.write_window(100_000).fill(1)) == 0
+        def use() -> None:
+            rb.write(block)
+            rb.read_into(out)
+            rb.write_window(100_000).fill(1)  # across the seam by now
+
+        return minor_faults(use)
+
+    assert min(trial() for _ in range(5)) == 0
+    assert min(minor_faults(use_fresh_memory) for _ in range(5)) >= 256, "the control must fault"
 
 
 def test_ten_thousand_operations_without_a_fault() -> None:
@@ -62,15 +74,14 @@ def test_ten_thousand_operations_without_a_fault() -> None:
             rb.commit(len(rb.write_window(64)))
             rb.consume(len(rb.read_window(64)))
 
-    def use_fresh_memory() -> None:
-        for _ in range(100):
-            np.empty(1 << 20, "u1").fill(1)
+    def faults(do: Callable[[], object]) -> int:
+        with la.page_faults() as counted:
+            do()
+        return counted.total
 
     use()
-    with la.no_page_faults():
-        use()
-    with pytest.raises(la.PageFaultError), la.no_page_faults():
-        use_fresh_memory()
+    assert min(faults(use) for _ in range(5)) == 0
+    assert min(faults(use_fresh_memory) for _ in range(5)) >= 256, "the control must fault"
 
 
 STRICT = """
@@ -94,8 +105,11 @@ os.write(1, b'done')
 @pytest.mark.parametrize(("do", "finishes"), [("use(1_000_000)", True), ("use(10); os.getppid()", False)])
 def test_a_million_pairs_make_no_system_call(do: str, finishes: bool) -> None:
     program = STRICT.format(do=do)
+    # Strict mode kills a thread, and NumPy's others would keep the process.
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    ran = subprocess.run([sys.executable, "-P", "-c", program], stdout=subprocess.PIPE, env=environment)
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", program], stdout=subprocess.PIPE, env=environment, timeout=60
+    )
     assert ran.returncode < 0  # Python's own exit is more than strict mode allows
     assert ran.stdout == (b"done" if finishes else b"")
 
@@ -168,40 +182,55 @@ def test_the_index_follows_the_frames() -> None:
     assert read >= total
 
 
-@pytest.mark.parametrize("source", [la.RingBuffer, la.Pool(1 << 20).ring, la.Pool(1 << 20, fork="share").ring])
-def test_a_child_leaves_the_parents_ring_alone(source: Callable[..., la.RingBuffer]) -> None:
-    rb = source(10_000, 2)
-    block = np.ones((4000, 2), "f4")
-    control = np.ones(1024 * PAGE, "u1")
-    out = np.ones((4000, 2), "f4")
-    rb.write(block)
-    rb.read_into(out)
-    rb.write(block)
-    locked = vm_lck()
-    read, write = os.pipe()
+def faults_beside_a_child(settle: Callable[[], object], use: Callable[[], object]) -> int:
+    """Fork, and count the faults of the parent's next use while the child lives, which drops all that it has.
+
+    The interpreter's own pages fault, too: `settle` is to use everything but the memory in question.
+    """
+    gone, inherited = os.pipe()
     child = os.fork()
     if child == 0:
-        del rb
-        os.read(read, 1)
+        os.close(inherited)
+        del settle, use
+        os.read(gone, 1)
         os._exit(0)
     try:
-        pages = control[::PAGE]
-        assert minor_faults(lambda: pages.__setitem__(..., 2)) > 900, "the control must fault"
-        # So do the pages of the interpreter and of NumPy, until everything but the ring's memory has been used.
-        for _ in range(50):
-            with pytest.raises(TypeError):
-                rb.write(pages)
-            with pytest.raises(TypeError):
-                rb.read_into(pages)
-            out.fill(block[0, 0])
-        assert minor_faults(lambda: (rb.write(block), rb.read_into(out))) == 0
-        assert vm_lck() == locked
-        assert all(locked_pages(*ring_pages(rb)))
-        assert (out == 1).all()
+        for _ in range(20):
+            minor_faults(settle)
+        return minor_faults(use)
     finally:
-        os.write(write, b"x")
+        os.close(inherited)
+        os.close(gone)
         assert os.waitpid(child, 0)[1] == 0
-        os.close(read)
-        os.close(write)
+
+
+@pytest.mark.parametrize("of", ["its own", "a pool's", "a shared pool's"])
+def test_a_child_leaves_the_parents_ring_alone(of: str) -> None:
+    pool = la.Pool(1 << 20, fork="share" if of == "a shared pool's" else "copy")
+    rb = la.RingBuffer(10_000, 2) if of == "its own" else pool.ring(10_000, 2)
+    block = la.ones((4000, 2), "f4")
+    out = la.ones((4000, 2), "f4")
+    control = np.ones((1024, PAGE), "u1")[:, 0]
+    spare = la.RingBuffer(10_000, 2)
+
+    ring = spare
+
+    def use() -> None:
+        ring.write(block)
+        ring.read_into(out)
+
+    def settle() -> None:
+        nonlocal ring
+        ring = spare
+        use()
+        ring = rb
+        assert not rb.closed
+
+    start = vm_lck()
+    rb.write(block)
+    assert min(faults_beside_a_child(settle, use) for _ in range(10)) == 0
+    assert min(faults_beside_a_child(settle, lambda: control.fill(2)) for _ in range(3)) > 900, "the control"
+    assert vm_lck() == start
+    assert all(locked_pages(*ring_pages(rb)))
+    assert (out == 1).all()
     assert rb.read_available == 4000
-    assert vm_lck() == locked

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_ring import CAPACITIES, CHANNELS, DTYPES, of_ring
 
 import lockedarray as la
+from test_ring import CAPACITIES, CHANNELS, DTYPES, of_ring
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -33,7 +33,11 @@ def test_contiguous_at_every_offset(capacity: int, channels: int, dtype: np.dtyp
             window[...] = of_ring(rb, first, capacity)
             rb.commit(capacity)
             view = rb.read_window(capacity + 1)
-            assert (view.ctypes.data, view.strides, view.flags.writeable) == (window.ctypes.data, strides, False)
+            assert (view.ctypes.data, view.strides, view.flags.writeable) == (
+                window.ctypes.data,
+                strides,
+                False,
+            )
             np.testing.assert_array_equal(view, of_ring(rb, first, capacity))
             rb.consume(capacity)
             first += capacity
@@ -43,7 +47,6 @@ def test_contiguous_at_every_offset(capacity: int, channels: int, dtype: np.dtyp
             rb.consume(1)
             first += 1
     assert len(offsets) > 100
-
 
 
 @pytest.mark.parametrize(
