@@ -19,6 +19,7 @@ if __name__ == "__main__":  # until main() takes over, Ctrl-C ends the imports w
 import argparse
 import gc
 import os
+import resource
 import sys
 import tempfile
 import warnings
@@ -139,13 +140,14 @@ def run_stream(stream: Stream, rate: int, frames: int) -> None:
 def report(stream: Stream, fast: bool) -> None:
     player, incoming, outgoing = stream.player, stream.incoming, stream.outgoing
     print(f"locked: {stream.locked_bytes} bytes, {stream.pool.in_use} of the pool's in use")
-    for name, ring, waits in (("incoming", incoming, stream.waits),
-                              ("outgoing", outgoing, player.overruns)):
+    for name, ring, waits, warmed in (("incoming", incoming, stream.waits, stream.warmed[0]),
+                                      ("outgoing", outgoing, player.overruns, stream.warmed[1])):
         if player.source is not incoming and ring is incoming:
             continue  # the control plays from a mapped file
+        frames = ring.frames_written - warmed
         frame_bytes = ring.dtype.itemsize * (ring.channels or 1)
-        wraps = ring.frames_written * frame_bytes // ring.nbytes
-        print(f"{name} ring: {ring.capacity} frames; {ring.frames_written} written, passed its end "
+        wraps = frames * frame_bytes // (ring.nbytes - resource.getpagesize())  # but for its header
+        print(f"{name} ring: {ring.capacity} frames; {frames} written, passed its end "
               f"{wraps} times; its writer found it full {waits} times; "
               f"{ring.frames_lost + ring.frames_missed} frames lost")
     if fast:

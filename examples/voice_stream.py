@@ -11,6 +11,7 @@ import os
 import resource
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -71,9 +72,10 @@ class Voice:
         self.tremolo = pool.table(wave.astype(np.float32), periodic=True)
         self.increment = TREMOLO_HZ / rate  # cycles a frame
         self.phase = 0.0
-        self.dry: Float32 = pool.zeros((block, channels), np.float32)
-        self.wet: Float32 = pool.zeros((block, channels), np.float32)
-        self.gain: Float32 = pool.zeros(block, np.float32)
+        work: Float32 = pool.zeros(block * (2 * channels + 1), np.float32)  # pages are whole: take few
+        dry, wet, self.gain = np.split(work, (block * channels, 2 * block * channels))
+        self.dry: Float32 = dry.reshape(block, channels)
+        self.wet: Float32 = wet.reshape(block, channels)
         self.gain_column = self.gain[:, np.newaxis]
 
     def process(self) -> None:
@@ -128,29 +130,51 @@ class Player:
         return 0
 
 
-def warm_up(pool: la.Pool, voice: Voice, period: float) -> None:
-    """Go down every branch of the loop on two small rings: what still faults, faults now."""
-    block, channels = voice.dry.shape
-    source = pool.ring(2 * block, channels, np.float32)
-    sink = pool.ring(2 * block, channels, np.float32)
-    player = Player(source, sink, voice)
-    silence = np.zeros((block, channels), np.float32)
+class Rest:
+    """The end of a stream: silence from a ring that was closed."""
+
+    closed = True
+
+    def __init__(self, frames: int) -> None:
+        self.read_available = frames
+
+    def read_into(self, out: Float32) -> int:
+        frames, self.read_available = self.read_available, 0
+        out[:frames] = 0
+        return frames
+
+
+def warm_up(incoming: la.RingBuffer, outgoing: la.RingBuffer, voice: Voice, period: float) -> None:
+    """Go down every branch of the loop while the rings are still ours: what faults, faults now."""
+    player = Player(incoming, outgoing, voice)
+    silence = np.zeros_like(voice.dry)
     for _ in range(WARM_BLOCKS):
         player.beat(1)  # an underrun
-        source.write(silence)
-        sink.write(silence)
-        sink.write(silence)
+        incoming.write(silence)
+        while outgoing.write(silence):
+            pass
         player.beat(1)  # an overrun
-        sink.read_into(silence)
-        sink.read_into(silence)
+        while outgoing.read_into(silence):
+            pass
         player.beat(1)
-        sink.read_into(silence)
-    source.write(silence)
-    source.write(silence[1:])
-    source.close()
+        outgoing.read_into(silence)
     with la.page_faults():
-        player.play(la.Periodic(min(period, 0.001)))
+        rest = Rest(len(silence) - 1)
+        Player(rest, outgoing, voice).play(la.Periodic(min(period, 0.001), history=0))
+    while outgoing.read_into(silence):
+        pass
     voice.phase = 0.0
+
+
+def clock(period: float, beats: int) -> la.Periodic:
+    """Return a clock that keeps the latencies of so many beats, in locked memory if there is room for them."""
+    try:
+        return la.Periodic(period, history=beats)
+    except la.LockError:
+        print(f"the {beats * 8 // 1024} KiB of wake-up latencies are not locked, only resident")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", la.LockWarning)
+        return la.Periodic(period, history=beats, on_error="warn")
 
 
 def go_realtime() -> str:
@@ -168,15 +192,15 @@ def go_realtime() -> str:
 
 
 def pool_bytes(channels: int, block: int) -> int:
-    """Return what a stream takes out of its pool: whole pages, a ring twice its own."""
+    """Return what a stream takes out of its pool: whole pages, a ring twice a header and its frames."""
     page = resource.getpagesize()
 
     def pages(floats: int) -> int:
         return -(-floats * 4 // page) * page
 
-    rings = 2 * pages(RING_BLOCKS * block * channels) + 2 * pages(2 * block * channels)
+    ring = 2 * (page + pages(RING_BLOCKS * block * channels))
     tables = pages(SHAPER_POINTS) + pages(TREMOLO_POINTS)
-    return 2 * rings + tables + 2 * pages(block * channels) + pages(block)
+    return 2 * ring + tables + pages(block * (2 * channels + 1))
 
 
 class Stream:
@@ -194,7 +218,8 @@ class Stream:
         self.voice = Voice(pool, reader.rate, reader.channels, block)
         self.player = Player(source or self.incoming, self.outgoing, self.voice,
                              burst=RING_BLOCKS if fast else 1)
-        self.ready = threading.Event()
+        self.ready = threading.Event()  # until then the real-time thread has both rings to itself
+        self.warmed = 0, 0  # frames written to them meanwhile
         self.scheduling = ""
         self.faults: la.page_faults | None = None  # of the real-time loop
         self.locked_bytes = 0
@@ -236,6 +261,7 @@ class Stream:
 
     def _produce(self) -> None:
         chunk = np.empty((FILE_FRAMES, self.reader.channels), np.float32)
+        self.ready.wait()
         try:
             while not self.stopped and (frames := self.reader.read_into(chunk)):
                 taken = self.incoming.write(chunk[:frames])
@@ -248,7 +274,8 @@ class Stream:
 
     def _realtime(self) -> None:
         try:
-            warm_up(self.pool, self.voice, self.period)
+            warm_up(self.incoming, self.outgoing, self.voice, self.period)
+            self.warmed = self.incoming.frames_written, self.outgoing.frames_written
             self.scheduling = go_realtime()
             self.locked_bytes = la.locked_bytes()
             self.ready.set()
@@ -260,7 +287,7 @@ class Stream:
                 with la.page_faults() as self.faults:
                     self.player.play(Unpaced())
             else:
-                beats = la.Periodic(self.period)
+                beats = clock(self.period, self.reader.frames // len(self.voice.dry) + 1)
                 with la.page_faults() as self.faults:
                     self.player.play(beats)
                 self.missed = beats.missed
@@ -272,6 +299,7 @@ class Stream:
 
     def _write(self) -> None:
         frames = np.empty((self.outgoing.capacity, self.reader.channels), np.float32)
+        self.ready.wait()
         try:
             while not self.outgoing.eof:
                 if taken := self.outgoing.read_into(frames):
