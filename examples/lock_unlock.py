@@ -1,6 +1,6 @@
 """Locking an array that exists already, and giving it back.
 
-    python lock_unlock.py
+python lock_unlock.py
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ def main() -> int:
         print(f"lock_unlock: {error}", file=sys.stderr)
         return 1
     # Whole pages are locked, all that the array touches: a little more than samples.nbytes.
-    print(f"after:   locked {la.is_locked(samples)}, {la.locked_bytes()} bytes in the process, "
-          f"for an array of {samples.nbytes}")
+    print(
+        f"after:   locked {la.is_locked(samples)}, {la.locked_bytes()} bytes in the process, "
+        f"for an array of {samples.nbytes}"
+    )
     with la.lock(samples[:1024]):
         print("         locks nest: this one covers a part of the first")
     print(f"nested:  locked {la.is_locked(samples)} when the inner lock is gone")

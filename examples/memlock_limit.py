@@ -1,6 +1,6 @@
 """Reading the limit on locked memory, and setting it for this process.
 
-    python memlock_limit.py [--lower KIB]
+python memlock_limit.py [--lower KIB]
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ def show(when: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Read and set the limit on locked memory.")
-    parser.add_argument("--lower", type=int, default=32, metavar="KIB",
-                        help="the soft limit to try (default: %(default)s)")
+    parser.add_argument(
+        "--lower", type=int, default=32, metavar="KIB", help="the soft limit to try (default: %(default)s)"
+    )
     args = parser.parse_args()
     soft, hard = la.memlock_limit()
     show("as found")

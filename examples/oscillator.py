@@ -1,6 +1,6 @@
 """A wavetable oscillator: one locked period of a waveform, swept into a glide and a chord.
 
-    python oscillator.py [--output oscillator.wav]
+python oscillator.py [--output oscillator.wav]
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ def main() -> int:
     except (la.LockError, WavError) as error:
         print(f"oscillator: {error}", file=sys.stderr)
         return 1
-    print(f"{args.output}: {blocks * BLOCK / RATE:.2f} s of three notes from a table of "
-          f"{table.values.size} points, {la.locked_bytes()} bytes locked")
+    print(
+        f"{args.output}: {blocks * BLOCK / RATE:.2f} s of three notes from a table of "
+        f"{table.values.size} points, {la.locked_bytes()} bytes locked"
+    )
     return 0
 
 

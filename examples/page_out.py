@@ -43,13 +43,13 @@ class MappedVoice:
 
     def read_into(self, out: Float32) -> int:
         frames = min(len(out), self.read_available)
-        np.copyto(out[:frames], self.samples[self.position:self.position + frames])
+        np.copyto(out[:frames], self.samples[self.position : self.position + frames])
         self.position += frames
         return frames
 
     def push_out(self) -> int:
         """Ask for every page to leave memory; return how many did."""
-        self.memory[::mmap.PAGESIZE]  # only pages that this process has mapped are considered
+        self.memory[:: mmap.PAGESIZE]  # only pages that this process has mapped are considered
         with suppress(OSError):  # refused for locked pages; the residency tells
             self.memory.madvise(MADV_PAGEOUT)
         return int(np.count_nonzero(~la.residency(self.samples)))

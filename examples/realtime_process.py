@@ -18,6 +18,7 @@ import lockedarray as la
 
 PERIOD = 1e-3
 POOL_BYTES = 1 << 14
+HISTORY = 1024  # latencies, the newest: two pages
 
 
 def main() -> int:
@@ -49,7 +50,7 @@ def main() -> int:
                 return
 
     # 3. What faults on its first call, faults now; no collection in the loop.
-    loop(la.Periodic(PERIOD), 50)
+    loop(la.Periodic(PERIOD, history=HISTORY), 50)
     state[:] = 0
     gc.collect()
     gc.disable()
@@ -61,14 +62,18 @@ def main() -> int:
         print("scheduler: ordinary; for SCHED_FIFO: '@audio - rtprio 95' in /etc/security/limits.d")
 
     # 5. The loop: absolute deadlines, and no page fault.
-    beats = la.Periodic(PERIOD)
+    beats = la.Periodic(PERIOD, history=HISTORY)
     with la.page_faults() as faults:
         loop(beats, round(args.seconds / PERIOD))
     gc.enable()
-    print(f"loop:      {beats.wakeups} periods of 1 ms, {beats.missed} missed, page faults "
-          f"{faults.total} (counted by {faults.source}), temperature {state[0]:.3f}")
-    print(f"wake-up:   p50 {np.percentile(beats.latencies, 50) / 1000:.0f}, "
-          f"max {np.max(beats.latencies) / 1000:.0f} us late")
+    print(
+        f"loop:      {beats.wakeups} periods of 1 ms, {beats.missed} missed, page faults "
+        f"{faults.total} (counted by {faults.source}), temperature {state[0]:.3f}"
+    )
+    print(
+        f"wake-up:   p50 {np.percentile(beats.latencies, 50) / 1000:.0f}, "
+        f"max {np.max(beats.latencies) / 1000:.0f} us late"
+    )
     return 0
 
 

@@ -50,20 +50,35 @@ same, 1 that they could not be shown or that it is not."""
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=(__doc__ or "").partition("\n\n    ")[0], epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", nargs="?", default=str(VOICE),
-                        help="a WAV file: 16- or 24-bit PCM or 32-bit float (default: %(default)s)")
-    parser.add_argument("-o", "--output", metavar="OUT.wav",
-                        help=f"default: {OUTPUT} here; if one may not write here, a temporary file")
-    parser.add_argument("--block", type=int, default=64, metavar="N",
-                        help="frames in a block (default: %(default)s)")
+        description=(__doc__ or "").partition("\n\n    ")[0],
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "input",
+        nargs="?",
+        default=str(VOICE),
+        help="a WAV file: 16- or 24-bit PCM or 32-bit float (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT.wav",
+        help=f"default: {OUTPUT} here; if one may not write here, a temporary file",
+    )
+    parser.add_argument(
+        "--block", type=int, default=64, metavar="N", help="frames in a block (default: %(default)s)"
+    )
     parser.add_argument("--fast", action="store_true", help="as fast as it goes, not paced")
-    parser.add_argument("--no-lock", action="store_true",
-                        help="the control: play the voice from memory that is not locked and was "
-                             "pushed out before, and show the page faults that this costs")
-    parser.add_argument("--plot", metavar="FILE",
-                        help="draw waveforms and wake-up latencies (needs matplotlib)")
+    parser.add_argument(
+        "--no-lock",
+        action="store_true",
+        help="the control: play the voice from memory that is not locked and was "
+        "pushed out before, and show the page faults that this costs",
+    )
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw waveforms and wake-up latencies (needs matplotlib)"
+    )
     args = parser.parse_args(argv)
     if not 1 <= args.block <= 65536:
         parser.error(f"--block must be 1 to 65536 frames, not {args.block}")
@@ -88,8 +103,10 @@ def open_pool(nbytes: int) -> la.Pool:
     try:
         return la.Pool(nbytes)
     except la.LockError as error:
-        print(f"NOT LOCKED, going on with memory that is resident but may be pushed out: "
-              f"this example needs {nbytes // 1024} KiB locked. {error}")
+        print(
+            f"NOT LOCKED, going on with memory that is resident but may be pushed out: "
+            f"this example needs {nbytes // 1024} KiB locked. {error}"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", la.LockWarning)
         return la.Pool(nbytes, on_error="warn")
@@ -140,25 +157,33 @@ def run_stream(stream: Stream, rate: int, frames: int) -> None:
 def report(stream: Stream, fast: bool) -> None:
     player, incoming, outgoing = stream.player, stream.incoming, stream.outgoing
     print(f"locked: {stream.locked_bytes} bytes, {stream.pool.in_use} of the pool's in use")
-    for name, ring, waits, warmed in (("incoming", incoming, stream.waits, stream.warmed[0]),
-                                      ("outgoing", outgoing, player.overruns, stream.warmed[1])):
+    for name, ring, waits, warmed in (
+        ("incoming", incoming, stream.waits, stream.warmed[0]),
+        ("outgoing", outgoing, player.overruns, stream.warmed[1]),
+    ):
         if player.source is not incoming and ring is incoming:
             continue  # the control plays from a mapped file
         frames = ring.frames_written - warmed
         frame_bytes = ring.dtype.itemsize * (ring.channels or 1)
         wraps = frames * frame_bytes // (ring.nbytes - resource.getpagesize())  # but for its header
-        print(f"{name} ring: {ring.capacity} frames; {frames} written, passed its end "
-              f"{wraps} times; its writer found it full {waits} times; "
-              f"{ring.frames_lost + ring.frames_missed} frames lost")
+        print(
+            f"{name} ring: {ring.capacity} frames; {frames} written, passed its end "
+            f"{wraps} times; its writer found it full {waits} times; "
+            f"{ring.frames_lost + ring.frames_missed} frames lost"
+        )
     if fast:
         print("not paced: nothing can be late, and there are no latencies")
         return
-    print(f"underruns: {player.underruns}, overruns: {player.overruns} (periods in which the loop "
-          f"had to wait for a ring), missed periods: {stream.missed}")
+    print(
+        f"underruns: {player.underruns}, overruns: {player.overruns} (periods in which the loop "
+        f"had to wait for a ring), missed periods: {stream.missed}"
+    )
     if stream.latencies.size:
         p50, p99, p999, worst = np.percentile(stream.latencies, (50, 99, 99.9, 100)) / 1000
-        print(f"wake-up latency: p50 {p50:.0f}, p99 {p99:.0f}, p99.9 {p999:.0f}, "
-              f"max {worst:.0f} us ({stream.latencies.size} wake-ups)")
+        print(
+            f"wake-up latency: p50 {p50:.0f}, p99 {p99:.0f}, p99.9 {p999:.0f}, "
+            f"max {worst:.0f} us ({stream.latencies.size} wake-ups)"
+        )
 
 
 def read_all(path: str) -> Float32:
@@ -170,15 +195,15 @@ def run(args: argparse.Namespace) -> int:
     mapped, pages = None, 0
     with WavReader(args.input) as reader:
         rate, channels, frames = reader.rate, reader.channels, reader.frames
-        print(f"{args.input}: {frames / rate:.2f} s, {rate} Hz, {channels} channel(s), "
-              f"{reader.encoding}; blocks of {args.block} frames, {args.block / rate * 1e3:.3f} ms")
+        print(
+            f"{args.input}: {frames / rate:.2f} s, {rate} Hz, {channels} channel(s), "
+            f"{reader.encoding}; blocks of {args.block} frames, {args.block / rate * 1e3:.3f} ms"
+        )
         output = choose_output(args.output, args.input)
         if args.no_lock:
-            directories = [os.path.dirname(os.path.abspath(output)), "/var/tmp",
-                           tempfile.gettempdir()]
+            directories = [os.path.dirname(os.path.abspath(output)), "/var/tmp", tempfile.gettempdir()]
             mapped, pages = pushed_out(read_all(args.input), directories)
-        with (open_pool(pool_bytes(channels, args.block)) as pool,
-              WavWriter(output, rate, channels) as writer):
+        with open_pool(pool_bytes(channels, args.block)) as pool, WavWriter(output, rate, channels) as writer:
             stream = Stream(reader, writer, pool, args.block, fast=args.fast, source=mapped)
             run_stream(stream, rate, frames)
             if stream.error is not None:
@@ -192,12 +217,19 @@ def run(args: argparse.Namespace) -> int:
         draw(args.plot, rate, samples, written, stream.latencies)
     faults = stream.faults
     assert faults is not None  # the loop ran, or there was an error
-    print(f"page faults in the loop: {faults.total} ({faults.minor} minor, {faults.major} major, "
-          f"counted by {faults.source})")
+    print(
+        f"page faults in the loop: {faults.total} ({faults.minor} minor, {faults.major} major, "
+        f"counted by {faults.source})"
+    )
     equal = same_bits(written, process(samples, rate, args.block))
-    print(f"{output}: {len(written)} frames, " + (
-        "equal to the offline computation bit for bit" if equal
-        else "which DIFFER from the offline computation"))
+    print(
+        f"{output}: {len(written)} frames, "
+        + (
+            "equal to the offline computation bit for bit"
+            if equal
+            else "which DIFFER from the offline computation"
+        )
+    )
     if args.no_lock:
         return 0 if control_verdict(mapped, pages, faults) and equal else 1
     return 0 if equal and faults.total == 0 else 1
@@ -209,11 +241,15 @@ def control_verdict(mapped: MappedVoice | None, pages: int, faults: la.page_faul
         print("control: NOT SHOWN, no page of a mapped file could be pushed out of memory here")
         return False
     if not shown(faults.total, pages):
-        print(f"control: NOT SHOWN, {pages} pages of the voice were pushed out before the loop, "
-              f"and it took only {faults.total} page faults")
+        print(
+            f"control: NOT SHOWN, {pages} pages of the voice were pushed out before the loop, "
+            f"and it took only {faults.total} page faults"
+        )
         return False
-    print(f"control: {pages} pages of the voice, not locked, were pushed out before the loop and "
-          f"came back in it with {faults.total} page faults. {mapped.push_out_locked()}")
+    print(
+        f"control: {pages} pages of the voice, not locked, were pushed out before the loop and "
+        f"came back in it with {faults.total} page faults. {mapped.push_out_locked()}"
+    )
     return True
 
 

@@ -1,6 +1,6 @@
 """Lock two pages, skip two: which pages of an array are in memory, as the kernel sees it.
 
-    python residency_map.py
+python residency_map.py
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> int:
     pages = np.frombuffer(memory, np.uint8).reshape(PAGES, PAGE)
     print(la.residency_map(pages), " untouched")
     try:
-        locks = [la.lock(pages[first:first + 2]) for first in range(0, PAGES, 4)]
+        locks = [la.lock(pages[first : first + 2]) for first in range(0, PAGES, 4)]
     except la.LockError as error:
         print(f"residency_map: {error}", file=sys.stderr)
         return 1

@@ -1,6 +1,6 @@
 """Locking a table and a ring only: kilobytes, where locking the whole process takes megabytes.
 
-    python table_and_ring.py
+python table_and_ring.py
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ def main() -> int:
     except la.LockError as error:
         print(f"table_and_ring: {error}", file=sys.stderr)
         return 1
-    print(f"locked:   {la.locked_bytes() // 1024} KiB: a table of {curve.values.size} points, and "
-          f"a ring of {ring.capacity} frames, which is mapped twice")
+    print(
+        f"locked:   {la.locked_bytes() // 1024} KiB: a table of {curve.values.size} points, and "
+        f"a ring of {ring.capacity} frames, which is mapped twice"
+    )
     print(f"resident: {resident_bytes() // 1024} KiB in the whole process, the rest not locked")
 
     noise = np.random.default_rng(1).uniform(-1, 1, (256, 2)).astype(np.float32)
@@ -42,8 +44,10 @@ def main() -> int:
     through_both(1)  # the code itself may fault the first time
     with la.page_faults() as faults:
         through_both(1000)
-    print(f"1000 blocks through both: {1000 * len(block)} frames, largest {block.max():.3f}, "
-          f"page faults {faults.total} (counted by {faults.source})")
+    print(
+        f"1000 blocks through both: {1000 * len(block)} frames, largest {block.max():.3f}, "
+        f"page faults {faults.total} (counted by {faults.source})"
+    )
     return 0
 
 

@@ -28,8 +28,9 @@ TREMOLO_DEPTH = 0.6
 TREMOLO_POINTS = 1024
 
 
-def interpolate(values: Float32, index: NDArray[np.int64], following: NDArray[np.int64],
-                fraction: Float64) -> Float32:
+def interpolate(
+    values: Float32, index: NDArray[np.int64], following: NDArray[np.int64], fraction: Float64
+) -> Float32:
     """Return v[i] + f*(v[i+1] - v[i]), each operation in float32."""
     here = values[index]
     return np.add(here, fraction.astype(np.float32) * (values[following] - here), dtype=np.float32)
@@ -70,10 +71,10 @@ def process(samples: Float32, rate: int, block: int) -> Float32:
     out = np.empty_like(samples)
     phase = 0.0
     for start in range(0, len(samples), block):
-        dry = samples[start:start + block]
+        dry = samples[start : start + block]
         gain, phase = sweep(tremolo, block, phase, TREMOLO_HZ / rate)
-        gain = gain[:len(dry)].reshape(-1, *[1] * (dry.ndim - 1))
-        out[start:start + block] = look_up(shaper, -1.0, 1.0, dry) * gain
+        gain = gain[: len(dry)].reshape(-1, *[1] * (dry.ndim - 1))
+        out[start : start + block] = look_up(shaper, -1.0, 1.0, dry) * gain
     return out
 
 

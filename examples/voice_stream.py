@@ -167,7 +167,7 @@ def warm_up(incoming: la.RingBuffer, outgoing: la.RingBuffer, voice: Voice, peri
 
 
 def clock(period: float, beats: int) -> la.Periodic:
-    """Return a clock that keeps the latencies of so many beats, in locked memory if there is room for them."""
+    """Return a clock that keeps the latencies of so many beats, locked if there is room."""
     try:
         return la.Periodic(period, history=beats)
     except la.LockError:
@@ -187,8 +187,10 @@ def go_realtime() -> str:
             except OSError:
                 continue
             return f"SCHED_FIFO, priority {priority}"
-    return ("SCHED_FIFO is not allowed here, an ordinary thread; to allow it: the line "
-            "'@audio - rtprio 95' in /etc/security/limits.d/audio.conf, and a new login")
+    return (
+        "SCHED_FIFO is not allowed here, an ordinary thread; to allow it: the line "
+        "'@audio - rtprio 95' in /etc/security/limits.d/audio.conf, and a new login"
+    )
 
 
 def pool_bytes(channels: int, block: int) -> int:
@@ -206,8 +208,16 @@ def pool_bytes(channels: int, block: int) -> int:
 class Stream:
     """The three threads, and what is known of them when they are done."""
 
-    def __init__(self, reader: WavReader, writer: WavWriter, pool: la.Pool, block: int, *,
-                 fast: bool = False, source: Source | None = None) -> None:
+    def __init__(
+        self,
+        reader: WavReader,
+        writer: WavWriter,
+        pool: la.Pool,
+        block: int,
+        *,
+        fast: bool = False,
+        source: Source | None = None,
+    ) -> None:
         """Stream `reader` to `writer`; with a `source` of its own it does without the producer."""
         self.reader, self.writer, self.pool = reader, writer, pool
         self.period = block / reader.rate
@@ -216,8 +226,9 @@ class Stream:
         self.incoming = pool.ring(RING_BLOCKS * block, reader.channels, np.float32)
         self.outgoing = pool.ring(RING_BLOCKS * block, reader.channels, np.float32)
         self.voice = Voice(pool, reader.rate, reader.channels, block)
-        self.player = Player(source or self.incoming, self.outgoing, self.voice,
-                             burst=RING_BLOCKS if fast else 1)
+        self.player = Player(
+            source or self.incoming, self.outgoing, self.voice, burst=RING_BLOCKS if fast else 1
+        )
         self.ready = threading.Event()  # until then the real-time thread has both rings to itself
         self.warmed = 0, 0  # frames written to them meanwhile
         self.scheduling = ""

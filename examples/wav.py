@@ -142,8 +142,10 @@ class WavReader:
                 self._read_extent(size, self._bytes - start, riff_size + 8 - start)
                 return
             if size > self._bytes - start:
-                raise self._error(f"its {name.decode('latin-1')!r} chunk promises {size} bytes, "
-                                  f"and {self._bytes - start} are there: truncated, or no WAV file")
+                raise self._error(
+                    f"its {name.decode('latin-1')!r} chunk promises {size} bytes, "
+                    f"and {self._bytes - start} are there: truncated, or no WAV file"
+                )
             if name == b"fmt ":
                 self._read_format(self._take(min(size, 40), "format"))
                 known = True
@@ -157,8 +159,10 @@ class WavReader:
         if tag == EXTENSIBLE and fmt[26:] == GUID_TAIL:
             tag = int.from_bytes(fmt[24:26], "little")
         if (tag, bits) not in ENCODINGS:
-            raise self._error(f"samples of {bits} bits in format {tag:#x} are not among those read "
-                              "here (16- and 24-bit PCM, 32-bit float)")
+            raise self._error(
+                f"samples of {bits} bits in format {tag:#x} are not among those read "
+                "here (16- and 24-bit PCM, 32-bit float)"
+            )
         if not 1 <= channels <= MAX_CHANNELS:
             raise self._error(f"a file with {channels} channels cannot be")
         if not 1 <= rate <= MAX_RATE:
@@ -178,8 +182,7 @@ class WavReader:
         if size in UNKNOWN_SIZES or (size == 0 and promised <= 0):
             size = there
         if size > there:
-            raise self._error(f"its header promises {size} bytes of samples and {there} are there: "
-                              "truncated")
+            raise self._error(f"its header promises {size} bytes of samples and {there} are there: truncated")
         self.frames: int = size // frame_bytes
         if self.frames == 0:
             raise self._error("it holds no frames")
@@ -192,8 +195,13 @@ class WavWriter:
     writing ended at: close, an exception, or a signal that nothing can catch.
     """
 
-    def __init__(self, path: Path, rate: int, channels: int = 1,
-                 encoding: Literal["32-bit float", "16-bit"] = "32-bit float") -> None:
+    def __init__(
+        self,
+        path: Path,
+        rate: int,
+        channels: int = 1,
+        encoding: Literal["32-bit float", "16-bit"] = "32-bit float",
+    ) -> None:
         if not 1 <= channels <= MAX_CHANNELS or not 1 <= rate <= MAX_RATE:
             raise WavError(f"cannot write {channels} channels at {rate} frames a second")
         self.path = os.fspath(path)
@@ -203,10 +211,28 @@ class WavWriter:
         self.encoding = encoding
         tag, bits = next(key for key, name in ENCODINGS.items() if name == encoding)
         self._frame_bytes = channels * bits // 8
-        self._header = bytearray(struct.pack(
-            "<4sI4s4sIHHIIHHH4sII4sI", b"RIFF", 0, b"WAVE",
-            b"fmt ", 18, tag, channels, rate, rate * self._frame_bytes, self._frame_bytes, bits, 0,
-            b"fact", 4, 0, b"data", 0))
+        self._header = bytearray(
+            struct.pack(
+                "<4sI4s4sIHHIIHHH4sII4sI",
+                b"RIFF",
+                0,
+                b"WAVE",
+                b"fmt ",
+                18,
+                tag,
+                channels,
+                rate,
+                rate * self._frame_bytes,
+                self._frame_bytes,
+                bits,
+                0,
+                b"fact",
+                4,
+                0,
+                b"data",
+                0,
+            )
+        )
         self._scratch = np.empty(0, np.float32)
         self._pcm = np.empty(0, np.int16)
         try:
@@ -265,7 +291,7 @@ class WavWriter:
         if flat.size > self._scratch.size:
             self._scratch = np.empty(flat.size, np.float32)
             self._pcm = np.empty(flat.size, "<i2")
-        scratch, pcm = self._scratch[:flat.size], self._pcm[:flat.size]
+        scratch, pcm = self._scratch[: flat.size], self._pcm[: flat.size]
         np.multiply(flat, np.float32(32768), out=scratch)
         np.rint(scratch, out=scratch)
         np.clip(scratch, -32768, 32767, out=scratch)

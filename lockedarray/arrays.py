@@ -33,7 +33,7 @@ def _new(stacklevel: int, options: Options, call: Any, *arguments: Any) -> NDArr
     if device not in (None, "cpu"):
         raise ValueError(f'Device not understood. Only "cpu" is allowed, but received: {device}')
     on_error = options.pop("on_error", "raise")
-    flags = region_flags(**options)
+    flags = region_flags(**options)  # type: ignore[misc]  # without device; and it refuses what it does not know
     if on_error == "raise":
         return call(*arguments, flags)  # type: ignore[no-any-return]
     return lock_or_warn(
@@ -117,7 +117,7 @@ def zeros(
 
 
 def ones(
-    shape: Any, dtype: DTypeLike = None, order: Order = "C", **options: Unpack[Options]
+    shape: Any, dtype: DTypeLike | None = None, order: Order = "C", **options: Unpack[Options]
 ) -> NDArray[Any]:
     """Return a new array of ones in locked memory: as `numpy.ones`; options and errors of `empty`.
 
@@ -135,7 +135,7 @@ def ones(
 def full(
     shape: Any,
     fill_value: ArrayLike,
-    dtype: DTypeLike = None,
+    dtype: DTypeLike | None = None,
     order: Order = "C",
     **options: Unpack[Options],
 ) -> NDArray[Any]:
@@ -161,7 +161,7 @@ def _new_like(
     stacklevel: int,
     options: Options,
     prototype: ArrayLike,
-    dtype: DTypeLike,
+    dtype: DTypeLike | None,
     order: AnyOrder,
     subok: bool,
     shape: Any,
@@ -173,7 +173,7 @@ def _new_like(
 def empty_like(
     prototype: ArrayLike,
     /,
-    dtype: DTypeLike = None,
+    dtype: DTypeLike | None = None,
     order: AnyOrder = "K",
     subok: bool = True,
     shape: Any = None,
@@ -194,7 +194,7 @@ def empty_like(
 
 def zeros_like(
     a: ArrayLike,
-    dtype: DTypeLike = None,
+    dtype: DTypeLike | None = None,
     order: AnyOrder = "K",
     subok: bool = True,
     shape: Any = None,
@@ -213,7 +213,7 @@ def zeros_like(
 
 def ones_like(
     a: ArrayLike,
-    dtype: DTypeLike = None,
+    dtype: DTypeLike | None = None,
     order: AnyOrder = "K",
     subok: bool = True,
     shape: Any = None,
@@ -235,7 +235,7 @@ def ones_like(
 def full_like(
     a: ArrayLike,
     fill_value: ArrayLike,
-    dtype: DTypeLike = None,
+    dtype: DTypeLike | None = None,
     order: AnyOrder = "K",
     subok: bool = True,
     shape: Any = None,
@@ -258,7 +258,7 @@ def full_like(
 
 def array(
     object: ArrayLike,
-    dtype: DTypeLike = None,
+    dtype: DTypeLike | None = None,
     *,
     copy: bool | None = True,
     order: AnyOrder = "K",

@@ -222,9 +222,7 @@ class _Mappings(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        return (
-            f"the process has {self.made:,} mappings, and vm.max_map_count allows {self.most:,}"
-        )
+        return f"the process has {self.made:,} mappings, and vm.max_map_count allows {self.most:,}"
 
 
 def _mappings() -> _Mappings:

@@ -137,6 +137,7 @@ def page_faults() -> PageFaults:
     --------
     >>> import lockedarray as la
     >>> block = la.zeros(48000)
+    >>> block += 1  # what runs for the first time may fault
     >>> with la.page_faults() as faults:
     ...     block += 1
     >>> faults.total
@@ -163,6 +164,7 @@ def no_page_faults() -> NoPageFaults:
     --------
     >>> import lockedarray as la
     >>> block = la.zeros(48000)
+    >>> block += 1  # what runs for the first time may fault
     >>> with la.no_page_faults():
     ...     block += 1
     """

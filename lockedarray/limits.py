@@ -115,9 +115,7 @@ def locked_bytes() -> int:
 def _checked(name: str, value: int) -> int:
     value = operator.index(value)
     if value != resource.RLIM_INFINITY and not 0 <= value <= _LARGEST:
-        raise ValueError(
-            f"{name} must be bytes from 0 to {_LARGEST}, or resource.RLIM_INFINITY, not {value}"
-        )
+        raise ValueError(f"{name} must be bytes from 0 to {_LARGEST}, or resource.RLIM_INFINITY, not {value}")
     return value
 
 

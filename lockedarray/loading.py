@@ -24,7 +24,7 @@ class _Content(NamedTuple):
 
 def load(
     path: str | os.PathLike[str],
-    dtype: DTypeLike = None,
+    dtype: DTypeLike | None = None,
     shape: Any = None,
     order: Order = "C",
     **options: Unpack[Options],
@@ -87,8 +87,8 @@ def _raw(path: str, dtype: np.dtype[Any], shape: Any, order: Order) -> _Content:
         items, rest = divmod(os.path.getsize(path), dtype.itemsize)
         if rest:
             raise ValueError(
-                f"{path} holds {os.path.getsize(path):,} bytes, which are no whole number of items of {dtype} "
-                f"({dtype.itemsize} bytes)"
+                f"{path} holds {os.path.getsize(path):,} bytes, which are no whole number of items of "
+                f"{dtype} ({dtype.itemsize} bytes)"
             )
         shape = (items,)
     return _Content(shape, dtype, order, 0)
@@ -99,7 +99,8 @@ def _header(path: str) -> _Content:
         beginning = file.read(len(_MAGIC))
     if beginning != _MAGIC:
         raise ValueError(
-            f"{path} is not an .npy file: it begins with {beginning!r}; a raw file needs its dtype, and perhaps a shape"
+            f"{path} is not an .npy file: it begins with {beginning!r}; a raw file needs its dtype, and "
+            "perhaps a shape"
         )
     # NumPy checks the header and the length; of the mapping nothing is read.
     mapped = np.load(path, mmap_mode="r")
@@ -114,7 +115,7 @@ def _read(path: str, offset: int, array: NDArray[Any]) -> None:
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
         while done < len(flat):
-            count = file.readinto(memoryview(flat)[done:])
+            count = file.readinto(flat.data[done:])
             if not count:
                 raise ValueError(
                     f"{path} holds {offset + done:,} bytes, and {offset + len(flat):,} are needed for the "

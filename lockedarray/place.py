@@ -62,10 +62,7 @@ class Place:
             "/etc/security/limits.d/95-memlock.conf, then log out of every session and in again"
         )
         if self.user_namespace:
-            fix += (
-                "; do so outside of this user namespace, "
-                "in which CAP_IPC_LOCK is no way past the limit"
-            )
+            fix += "; do so outside of this user namespace, in which CAP_IPC_LOCK is no way past the limit"
         return fix
 
     def _service(self) -> str:

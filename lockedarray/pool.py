@@ -86,10 +86,10 @@ class Pool(_native.Pool):
             raise ValueError(f"nbytes must be at least 1, not {size}")
         flags = region_flags(huge=huge, fork=fork)
 
-        def make(locked: bool) -> Self:
-            return super(Pool, cls).__new__(cls, size, flags if locked else flags | UNLOCKED)
-
-        return lock_or_warn(on_error, make, stacklevel=2)
+        make = super().__new__
+        return lock_or_warn(
+            on_error, lambda locked: make(cls, size, flags if locked else flags | UNLOCKED), stacklevel=2
+        )
 
     def empty(self, shape: Any, dtype: DTypeLike = float, order: Order = "C") -> NDArray[Any]:
         """Return an array of the pool's memory: as `numpy.empty`, but all zeros.
@@ -119,12 +119,12 @@ class Pool(_native.Pool):
         """Return zeros in the pool's memory: as `numpy.zeros`. See `empty`."""
         return self._take(shape, dtype, order)
 
-    def ones(self, shape: Any, dtype: DTypeLike = None, order: Order = "C") -> NDArray[Any]:
+    def ones(self, shape: Any, dtype: DTypeLike | None = None, order: Order = "C") -> NDArray[Any]:
         """Return ones in the pool's memory: as `numpy.ones`. See `empty`."""
         return self.full(shape, 1, float if dtype is None else dtype, order)
 
     def full(
-        self, shape: Any, fill_value: ArrayLike, dtype: DTypeLike = None, order: Order = "C"
+        self, shape: Any, fill_value: ArrayLike, dtype: DTypeLike | None = None, order: Order = "C"
     ) -> NDArray[Any]:
         """Return an array full of `fill_value` in the pool's memory: as `numpy.full`. See `empty`."""
         if dtype is None:
@@ -134,7 +134,7 @@ class Pool(_native.Pool):
         np.copyto(array, fill_value, casting="unsafe")
         return array
 
-    def array(self, object: ArrayLike, dtype: DTypeLike = None, order: AnyOrder = "K") -> NDArray[Any]:
+    def array(self, object: ArrayLike, dtype: DTypeLike | None = None, order: AnyOrder = "K") -> NDArray[Any]:
         """Return a copy of these values in the pool's memory: as `numpy.array`. See `empty`."""
         source = np.array(object, dtype, copy=None, order=order)
         array = self._take(source.shape, source.dtype, "F" if source.flags.fnc else "C")

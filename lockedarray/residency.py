@@ -107,9 +107,7 @@ def residency(a: NDArray[Any] | Buffer) -> NDArray[np.bool_]:
                 "neither own it nor may write to it",
                 path,
             )
-        error = lib.residency_read(
-            pages.start, pages.nbytes, ffi.from_buffer("uint8_t[]", resident, True)
-        )
+        error = lib.residency_read(pages.start, pages.nbytes, ffi.from_buffer("uint8_t[]", resident, True))
         if error < 0:
             raise refused("mincore", -error, pages.nbytes)
     return resident

@@ -84,11 +84,12 @@ class RingBuffer(_native.Ring):
         *,
         on_error: Literal["raise", "warn"] = "raise",
     ) -> Self:
-        def make(locked: bool) -> Self:
-            flags = 0 if locked else UNLOCKED
-            return super(RingBuffer, cls).__new__(cls, capacity, channels, dtype, None, flags)
-
-        return lock_or_warn(on_error, make, stacklevel=2)
+        make = super().__new__
+        return lock_or_warn(
+            on_error,
+            lambda locked: make(cls, capacity, channels, dtype, None, 0 if locked else UNLOCKED),
+            stacklevel=2,
+        )
 
     @classmethod
     def _in_pool(

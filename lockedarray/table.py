@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeAlias, TypedDict, Unpack
+from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,6 @@ from .arrays import empty
 
 Interpolation: TypeAlias = Literal["nearest", "linear", "cubic"]
 Allocate: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
-
 
 
 class Axis(TypedDict, total=False):
@@ -70,9 +69,7 @@ class LookupTable(_native.Table):
         periodic = bool(periodic)
         start, stop = _axis(start, stop, len(points) if periodic else len(points) - 1)
         if interpolation not in _CODES:
-            raise ValueError(
-                f"interpolation must be 'nearest', 'linear' or 'cubic', not {interpolation!r}"
-            )
+            raise ValueError(f"interpolation must be 'nearest', 'linear' or 'cubic', not {interpolation!r}")
         storage = allocate(points.shape, points.dtype)
         storage[...] = points
         _native.protect(storage)
@@ -93,13 +90,10 @@ def _points(values: ArrayLike) -> NDArray[Any]:
     kind = points.dtype
     if kind.kind not in "biuf" or kind.itemsize > 8:
         raise TypeError(
-            f"values must be real numbers of at most 64 bits, not {kind}: a table holds float32 "
-            f"or float64"
+            f"values must be real numbers of at most 64 bits, not {kind}: a table holds float32 or float64"
         )
     if points.ndim not in (1, 2):
-        raise ValueError(
-            f"values must have the shape (points,) or (points, channels), not {points.shape}"
-        )
+        raise ValueError(f"values must have the shape (points,) or (points, channels), not {points.shape}")
     if points.size == 0:
         raise ValueError(f"values must hold at least one point, and their shape is {points.shape}")
     single = kind.kind == "f" and kind.itemsize <= 4

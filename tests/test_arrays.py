@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import lockedarray as la
 
+pytestmark = pytest.mark.locks(4 << 20)
 PAGE = resource.getpagesize()
 
 
@@ -98,10 +99,14 @@ def test_guard_ends_on_a_page() -> None:
     array = la.empty(3, "f4", guard=True)
     assert (array.ctypes.data + array.nbytes) % PAGE == 0
     code = "import ctypes, lockedarray as la; a = la.empty(3, 'f4', guard=True); {}"
-    for act, status in (("ctypes.memset(a.ctypes.data, 1, 12)", 0), ("ctypes.memset(a.ctypes.data, 1, 13)", -11)):
+    for act, status in (
+        ("ctypes.memset(a.ctypes.data, 1, 12)", 0),
+        ("ctypes.memset(a.ctypes.data, 1, 13)", -11),
+    ):
         assert subprocess.run([sys.executable, "-P", "-c", code.format(act)]).returncode == status
 
 
+@pytest.mark.locks(8 << 20)
 def test_limits_as_an_ordinary_user() -> None:
     program = """
 import resource, warnings, numpy as np, lockedarray as la
@@ -111,7 +116,8 @@ for limit in (0, 65536, 8 << 20):
     try:
         la.zeros(limit + 1, 'u1')
     except la.LockError as error:
-        assert (error.soft, error.hard, error.requested, error.locked) == (limit, 8 << 20, limit + 1, 0), error
+        figures = error.soft, error.hard, error.requested, error.locked
+        assert figures == (limit, 8 << 20, limit + 1, 0), error
         assert {0: ' 0 ', 65536: '64 KiB', 8 << 20: '8 MiB'}[limit] in str(error), str(error)
         assert error.fix in str(error) and isinstance(error, MemoryError)
     else:
@@ -140,7 +146,7 @@ def test_bad_input_is_numpys() -> None:
         with pytest.raises(TypeError, match="references"):
             la.empty(3, dtype)
     for options in ({"fork": "x"}, {"on_error": "x"}, {"device": "gpu"}):
-        with pytest.raises(ValueError, match="x|gpu"):
+        with pytest.raises(ValueError, match=r"x|gpu"):
             la.empty(3, **options)
     with pytest.raises(MemoryError):
         la.empty(1 << 46, "u1")

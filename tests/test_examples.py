@@ -31,8 +31,13 @@ Float32 = NDArray[np.float32]
 
 def start(*command: object, cwd: Path | None = None) -> subprocess.Popen[str]:
     """Start an example; warnings are errors in it, as they are here."""
-    return subprocess.Popen([sys.executable, "-W", "error", *map(str, command)], text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd)
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", *map(str, command)],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+    )
 
 
 def run(*command: object, status: int = 0, cwd: Path | None = None) -> tuple[str, str]:
@@ -71,6 +76,7 @@ def test_fast_run_equals_the_offline_computation(tmp_path: Path) -> None:
     assert voice_offline.same_bits(read(tmp_path / "out.wav"), expected(VOICE))
 
 
+@pytest.mark.locks(64 << 10)
 def test_paced_run(tmp_path: Path) -> None:
     begin = time.monotonic()
     out, _ = realtime_voice("-o", tmp_path / "out.wav")
@@ -82,18 +88,26 @@ def test_paced_run(tmp_path: Path) -> None:
     assert read(tmp_path / "out.wav").shape == (216000, 1)
 
 
-@pytest.mark.parametrize(("bits", "tag", "channels", "rate", "extensible", "block"), [
-    (16, 1, 2, 44100, False, 64),
-    (24, 1, 1, 48000, False, 100),
-    (24, 1, 3, 96000, True, 32),
-    (32, 3, 2, 48000, True, 1000),
-    (32, 3, 1, 8000, False, 65536),
-])
-def test_other_files(tmp_path: Path, bits: int, tag: int, channels: int, rate: int,
-                     extensible: bool, block: int) -> None:
+@pytest.mark.parametrize(
+    ("bits", "tag", "channels", "rate", "extensible", "block"),
+    [
+        (16, 1, 2, 44100, False, 64),
+        (24, 1, 1, 48000, False, 100),
+        (24, 1, 3, 96000, True, 32),
+        (32, 3, 2, 48000, True, 1000),
+        (32, 3, 1, 8000, False, 65536),
+    ],
+)
+def test_other_files(
+    tmp_path: Path, bits: int, tag: int, channels: int, rate: int, extensible: bool, block: int
+) -> None:
     source, output = tmp_path / "in.wav", tmp_path / "out.wav"
-    source.write_bytes(wav(chunk(b"fmt ", form(rate, channels, bits, tag, extensible)),
-                           chunk(b"data", noise(5001, channels, bits)[0])))
+    source.write_bytes(
+        wav(
+            chunk(b"fmt ", form(rate, channels, bits, tag, extensible)),
+            chunk(b"data", noise(5001, channels, bits)[0]),
+        )
+    )
     realtime_voice("--fast", source, "-o", output, "--block", block)
     assert voice_offline.same_bits(read(output), expected(source, block))
 
@@ -103,8 +117,7 @@ BAD = {
     "empty": (b"", "not a WAV file"),
     "truncated": (VOICE.read_bytes()[:-1000], "truncated"),
     "header only": (VOICE.read_bytes()[:20], "truncated"),
-    "no frames": (wav(chunk(b"fmt ", form()), chunk(b"data", b""), chunk(b"LIST", b"abcd")),
-                  "no frames"),
+    "no frames": (wav(chunk(b"fmt ", form()), chunk(b"data", b""), chunk(b"LIST", b"abcd")), "no frames"),
     "no format": (wav(chunk(b"data", bytes(64))), "before their format"),
     "no channels": (wav(chunk(b"fmt ", form(channels=0)), chunk(b"data", bytes(64))), "0 channels"),
     "rate 0": (wav(chunk(b"fmt ", form(rate=0)), chunk(b"data", bytes(64))), "rate of 0"),
@@ -162,7 +175,7 @@ def test_what_is_stopped_early_still_plays(tmp_path: Path, number: signal.Signal
         out, err = process.communicate(timeout=20)
     written = read(output)
     assert 10_000 < len(written) < 216_000
-    assert voice_offline.same_bits(written, expected(VOICE)[:len(written)])
+    assert voice_offline.same_bits(written, expected(VOICE)[: len(written)])
     assert err == ""
     if number == signal.SIGINT:
         assert process.returncode == 130
@@ -189,11 +202,14 @@ def test_a_wrong_output_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_fault_in_the_loop_is_noticed(tmp_path: Path) -> None:
-    out = altered(tmp_path, "process = voice_stream.Voice.process\n"
-                            "def faulting(self):\n"
-                            "    mmap.mmap(-1, 4096)[0] = 1\n"
-                            "    process(self)\n"
-                            "voice_stream.Voice.process = faulting")
+    out = altered(
+        tmp_path,
+        "process = voice_stream.Voice.process\n"
+        "def faulting(self):\n"
+        "    mmap.mmap(-1, 4096)[0] = 1\n"
+        "    process(self)\n"
+        "voice_stream.Voice.process = faulting",
+    )
     assert int(re.findall(r"page faults in the loop: (\d+) ", out)[0]) > 1000
     assert "equal to the offline computation" in out
 
@@ -207,8 +223,7 @@ def test_control_shows_the_faults(tmp_path: Path) -> None:
         assert process.returncode == 1
         pytest.skip("needs a directory on a disk, where pages can be pushed out")
     assert process.returncode == 0, out
-    pages, faults = map(int, re.findall(
-        r"control: (\d+) pages .* with (\d+) page faults", out)[0])
+    pages, faults = map(int, re.findall(r"control: (\d+) pages .* with (\d+) page faults", out)[0])
     assert pages > 100
     assert faults >= pages / 16
     assert voice_offline.same_bits(read(output), expected(VOICE))
@@ -230,15 +245,25 @@ def test_ordinary_user(tmp_path: Path, limit: int) -> None:
     hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
     if hard != resource.RLIM_INFINITY and hard < limit:
         pytest.skip(f"needs a hard limit of {limit} bytes on locked memory")
-    command = [sys.executable, "-W", "error", EXAMPLES / "realtime_voice.py", "--fast",
-               "-o", tmp_path / "out.wav"]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        EXAMPLES / "realtime_voice.py",
+        "--fast",
+        "-o",
+        tmp_path / "out.wav",
+    ]
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
             pytest.skip("needs setpriv (util-linux), to give up a privilege")
         command[:0] = ["setpriv", "--bounding-set=-ipc_lock"]
     done = subprocess.run(
         ["sh", "-c", f'ulimit -l {limit // 1024} && exec "$@"', "sh", *map(str, command)],
-        capture_output=True, text=True, timeout=50)
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert "equal to the offline computation bit for bit" in done.stdout
@@ -253,20 +278,28 @@ def test_ordinary_user(tmp_path: Path, limit: int) -> None:
 # The small programs
 
 
-@pytest.mark.parametrize(("name", "words"), [
-    ("lock_unlock", r"before: +locked False[\s\S]*after: +locked True[\s\S]*nested: +locked True"
-                    r"[\s\S]*release: +locked False, 0 bytes"),
-    ("memlock_limit", r"soft lowered: soft 32 KiB[\s\S]*as found again"),
-    ("residency_map", r"\.{16}  untouched\n(\*\*\.\.){4}  two locked"),
-    ("table_and_ring", r"locked: +\d+ KiB[\s\S]*256000 frames, .* page faults 0 "),
-    ("realtime_process", r"loop: +\d+ periods .* page faults 0 .* temperature (0.99|1.00)"),
-])
+@pytest.mark.locks(64 << 10)
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "lock_unlock",
+            r"before: +locked False[\s\S]*after: +locked True[\s\S]*nested: +locked True"
+            r"[\s\S]*release: +locked False, 0 bytes",
+        ),
+        ("memlock_limit", r"soft lowered: soft 32 KiB[\s\S]*as found again"),
+        ("residency_map", r"\.{16}  untouched\n(\*\*\.\.){4}  two locked"),
+        ("table_and_ring", r"locked: +\d+ KiB[\s\S]*256000 frames, .* page faults 0 "),
+        ("realtime_process", r"loop: +\d+ periods .* page faults 0 .* temperature (0.99|1.00)"),
+    ],
+)
 def test_small_program(tmp_path: Path, name: str, words: str) -> None:
     out, err = run(EXAMPLES / f"{name}.py", cwd=tmp_path)
     assert err == ""
     assert re.search(words, out), out
 
 
+@pytest.mark.locks(64 << 10)
 def test_oscillator(tmp_path: Path) -> None:
     run(EXAMPLES / "oscillator.py", "-o", tmp_path / "out.wav", "--seconds", "2")
     sound = read(tmp_path / "out.wav")[:, 0]
@@ -281,9 +314,11 @@ def test_oscillator(tmp_path: Path) -> None:
 def test_offline_by_hand() -> None:
     values = np.array([0, 1, 4], np.float32)
     x = np.array([-9, 0, 0.25, 1, 1.5, 2, 9, np.inf, np.nan], np.float32)
-    assert np.array_equal(voice_offline.look_up(values, 0.0, 2.0, x),
-                          np.array([0, 0, 0.25, 1, 2.5, 4, 4, 4, np.nan], np.float32),
-                          equal_nan=True)
+    assert np.array_equal(
+        voice_offline.look_up(values, 0.0, 2.0, x),
+        np.array([0, 0, 0.25, 1, 2.5, 4, 4, 4, np.nan], np.float32),
+        equal_nan=True,
+    )
     wave, phase = voice_offline.sweep(np.array([0, 1, 0, -1], np.float32), 5, 0.5, 0.125)
     assert wave.tolist() == [0, -0.5, -1, -0.5, 0]
     assert phase == 0.125

@@ -18,6 +18,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 import lockedarray as la
 from smaps import PAGE, locked_pages, mappings, vm_lck
 
+pytestmark = pytest.mark.locks(4 << 20)
+
 
 def pages(nbytes: int) -> int:
     return -(-nbytes // PAGE) * PAGE
@@ -208,6 +210,7 @@ os.write(1, b'done')
         assert ran.stdout == (b"done" if finishes else b"")
 
 
+@pytest.mark.locks(160 << 20)
 def test_forty_thousand_arrays() -> None:
     start = vm_lck()
     pool = la.Pool(40_000 * PAGE)
@@ -221,6 +224,7 @@ def test_forty_thousand_arrays() -> None:
     assert vm_lck() == start
 
 
+@pytest.mark.locks(8 << 20)
 def test_a_refused_release_is_counted_and_tried_again() -> None:
     program = """
 import ctypes, mmap, sys

@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import lockedarray as la
 
+pytestmark = pytest.mark.locks(4 << 20)
 PAGE = resource.getpagesize()
 RECORD = np.dtype([("flag", "u1"), ("value", "<i2"), ("time", "<u4")])
 assert RECORD.itemsize == 7

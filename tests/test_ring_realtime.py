@@ -1,4 +1,4 @@
-"""What a real-time thread relies on: no fault, no system call, no wait for the GIL, and frames that are whole."""
+"""What a real-time thread relies on: no fault, no system call, no wait for the GIL, whole frames."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import pytest
 import lockedarray as la
 from smaps import PAGE, locked_pages, vm_lck
 
+pytestmark = pytest.mark.locks(7 << 20)
+
 
 def minor_faults(do: Callable[[], object]) -> int:
     before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
@@ -27,7 +29,7 @@ def use_fresh_memory() -> None:
 
 
 def ring_pages(rb: la.RingBuffer) -> tuple[int, int]:
-    """Address and bytes of all that a ring has mapped: two pages of its own before the data, and that twice."""
+    """Address and bytes of all that a ring has mapped: two pages before the data, and that twice."""
     region = la.region(rb.read_window(1))
     return region.address - 2 * PAGE, 2 * rb.nbytes
 
@@ -41,8 +43,8 @@ def test_both_halves_are_locked() -> None:
     assert vm_lck() == start
 
 
-# The interpreter's own memory faults now and then, after a fork above all; the ring's never does. So the fewest of a
-# few trials are the ring's.
+# The interpreter's own memory faults now and then, after a fork above all; the ring's never does. So the
+# fewest of a few trials are the ring's.
 
 
 def test_a_new_ring_does_not_fault() -> None:

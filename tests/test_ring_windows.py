@@ -12,6 +12,8 @@ import pytest
 import lockedarray as la
 from test_ring import CAPACITIES, CHANNELS, DTYPES, of_ring
 
+pytestmark = pytest.mark.locks(4 << 20)
+
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("channels", CHANNELS)
@@ -22,7 +24,7 @@ def test_contiguous_at_every_offset(capacity: int, channels: int, dtype: np.dtyp
     strides = (channels * itemsize, itemsize)
     offsets = set()
     first = 0
-    # More frames than the data holds, one at a time: a window on all of the ring starts at every byte that it can.
+    # More frames than the data holds, one at a time: a window on all of the ring starts wherever it can.
     for step in range(rb.nbytes // strides[0] + capacity):
         window = rb.write_window(capacity + 1)
         assert window.shape == (capacity, channels)

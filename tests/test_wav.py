@@ -31,17 +31,24 @@ def read(path: Path) -> Float32:
         return file.read()
 
 
-@given(st.integers(1, 3), st.integers(1, 300), st.integers(1, 97), st.integers(1, 97),
-       st.integers(0, 2**32 - 1))
+@given(
+    st.integers(1, 3), st.integers(1, 300), st.integers(1, 97), st.integers(1, 97), st.integers(0, 2**32 - 1)
+)
 @settings(deadline=None, max_examples=60)
-def test_floats_come_back_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, channels: int,
-                                      frames: int, out_step: int, in_step: int, seed: int) -> None:
+def test_floats_come_back_bit_for_bit(
+    tmp_path_factory: pytest.TempPathFactory,
+    channels: int,
+    frames: int,
+    out_step: int,
+    in_step: int,
+    seed: int,
+) -> None:
     path = tmp_path_factory.mktemp("wav") / "x.wav"
     bits = np.random.default_rng(seed).integers(0, 2**32, (frames, channels), dtype=np.uint32)
     samples = bits.view(np.float32)
     with WavWriter(path, 44100, channels) as writer:
         for at in range(0, frames, out_step):
-            writer.write(samples[at:at + out_step])
+            writer.write(samples[at : at + out_step])
             with WavReader(path) as half:  # complete after every block
                 assert half.frames == min(frames, at + out_step)
     block = np.empty((in_step, channels), np.float32)
@@ -60,7 +67,7 @@ def test_int16_comes_back(tmp_path_factory: pytest.TempPathFactory, values: list
     samples = (np.array(values) / 32768).astype(np.float32)
     with WavWriter(path, 8000, encoding="16-bit") as writer:
         writer.write(samples)
-    assert path.read_bytes()[-2 * len(values):] == np.array(values, "<i2").tobytes()
+    assert path.read_bytes()[-2 * len(values) :] == np.array(values, "<i2").tobytes()
     assert np.array_equal(read(path)[:, 0], samples)
 
 
@@ -68,7 +75,8 @@ def test_int16_clips(tmp_path: Path) -> None:
     with WavWriter(tmp_path / "x.wav", 8000, encoding="16-bit") as writer:
         writer.write(np.array([1.0, 9.0, -9.0, np.inf, np.nan], np.float32))
     assert (tmp_path / "x.wav").read_bytes()[-10:] == np.array(
-        [32767, 32767, -32768, 32767, 0], "<i2").tobytes()
+        [32767, 32767, -32768, 32767, 0], "<i2"
+    ).tobytes()
 
 
 @pytest.mark.parametrize("bits", [16, 24, 32])
@@ -82,8 +90,16 @@ def test_reads(tmp_path: Path, bits: int, size: int | None, extensible: bool) ->
     if size is None:
         file = wav(head, chunk(b"data", data), chunk(b"LIST", b"after"))
     else:
-        file = (b"RIFF" + struct.pack("<I", size) + b"WAVE" + head + b"data"
-                + struct.pack("<I", size) + data + b"\1")
+        file = (
+            b"RIFF"
+            + struct.pack("<I", size)
+            + b"WAVE"
+            + head
+            + b"data"
+            + struct.pack("<I", size)
+            + data
+            + b"\1"
+        )
     (tmp_path / "x.wav").write_bytes(file)
     assert np.array_equal(read(tmp_path / "x.wav"), samples)
 
@@ -91,12 +107,13 @@ def test_reads(tmp_path: Path, bits: int, size: int | None, extensible: bool) ->
 @given(st.data())
 @settings(deadline=None, max_examples=200)
 def test_whatever_a_file_holds_it_is_sound_or_a_sentence(
-        tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     path = tmp_path_factory.mktemp("wav") / "x.wav"
     file = bytearray(wav(chunk(b"fmt ", form(48000, 2, 24, 1, True)), chunk(b"data", bytes(90))))
     for _ in range(data.draw(st.integers(0, 4))):
         file[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(file[:data.draw(st.integers(0, len(file)))])
+    path.write_bytes(file[: data.draw(st.integers(0, len(file)))])
     with suppress(WavError), WavReader(path) as reader:
         samples = reader.read()
         assert samples.shape == (reader.frames, reader.channels)

@@ -17,13 +17,13 @@ def chunk(name: bytes, data: bytes) -> bytes:
     return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
 
 
-def form(rate: int = 48000, channels: int = 1, bits: int = 16, tag: int = 1,
-         extensible: bool = False) -> bytes:
+def form(
+    rate: int = 48000, channels: int = 1, bits: int = 16, tag: int = 1, extensible: bool = False
+) -> bytes:
     frame = channels * bits // 8
     head = struct.pack("<HIIHH", channels, rate, rate * frame % 2**32, frame, bits)
     if extensible:
-        return (struct.pack("<H", 0xFFFE) + head
-                + struct.pack("<HHIH", 22, bits, 0, tag) + GUID_TAIL)
+        return struct.pack("<H", 0xFFFE) + head + struct.pack("<HHIH", 22, bits, 0, tag) + GUID_TAIL
     return struct.pack("<H", tag) + head
 
 
@@ -39,5 +39,5 @@ def noise(frames: int, channels: int, bits: int) -> tuple[bytes, Float32]:
         floats = random.uniform(-1.5, 1.5, (frames, channels)).astype(np.float32)
         return floats.astype("<f4").tobytes(), floats
     whole = random.integers(-(1 << bits - 1), 1 << bits - 1, (frames, channels), dtype=np.int32)
-    packed = whole.astype("<i4").view(np.uint8).reshape(-1, 4)[:, :bits // 8]
+    packed = whole.astype("<i4").view(np.uint8).reshape(-1, 4)[:, : bits // 8]
     return packed.tobytes(), (whole / (1 << bits - 1)).astype(np.float32)

@@ -54,9 +54,10 @@ def vowel(formants: tuple[float, ...], pitch: float, seconds: float) -> Signal:
     voice = np.zeros_like(time)
     for harmonic in range(1, HARMONICS + 1):
         at = harmonic * frequency
-        mouth = sum(level / (1 + ((at - centre) / width) ** 2)
-                    for centre, width, level in zip(formants, FORMANT_WIDTHS, FORMANT_LEVELS,
-                                                    strict=True))
+        mouth = sum(
+            level / (1 + ((at - centre) / width) ** 2)
+            for centre, width, level in zip(formants, FORMANT_WIDTHS, FORMANT_LEVELS, strict=True)
+        )
         voice += (mouth + 0.01) / harmonic**0.5 * np.sin(harmonic * phase)
     attack = np.clip(time / 0.03, 0, 1)
     release = np.clip((seconds - time) / 0.09, 0, 1)
@@ -84,11 +85,11 @@ def sing() -> Signal:
     for consonant, name, pitch, begin, seconds in SONG:
         sung = vowel(VOWELS[name], pitch, seconds)
         start = round(begin * RATE)
-        song[start:start + sung.size] += sung / np.abs(sung).max()
+        song[start : start + sung.size] += sung / np.abs(sung).max()
         low, high, length, level = NOISES[consonant]
         spoken = burst(low, high, length, noise)
         start -= round(0.7 * spoken.size)
-        song[start:start + spoken.size] += level * spoken
+        song[start : start + spoken.size] += level * spoken
     song *= 0.8 / np.abs(song).max()
     return song
 
