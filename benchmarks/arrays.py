@@ -47,8 +47,8 @@ def lines(quick: bool) -> Iterator[Line]:
     )
     yield Line(
         "empty, 4 KiB, 10,000 arrays live",
-        beside(1000 if quick else 10_000, count),
-        beside(10, count),
+        beside(1000 if quick else 10_000, 4 * count),
+        beside(10, 4 * count),
         "with 10 live",
         1.2,
     )

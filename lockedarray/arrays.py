@@ -96,7 +96,9 @@ def empty(
     >>> la.is_locked(block)
     True
     """
-    return _new(2, options, _native.empty, shape, dtype, order)
+    if options:
+        return _new(2, options, _native.empty, shape, dtype, order)
+    return _native.empty(shape, dtype, order, 0)  # a small array is made in microseconds: no detour
 
 
 def zeros(
@@ -113,7 +115,7 @@ def zeros(
     >>> la.zeros(3).tolist()
     [0.0, 0.0, 0.0]
     """
-    return _new(2, options, _native.empty, shape, dtype, order)
+    return _new(2, options, _native.empty, shape, dtype, order) if options else empty(shape, dtype, order)
 
 
 def ones(

@@ -52,7 +52,8 @@ int numbers_open(PyObject *object, const char *name, struct numbers *numbers)
     }
     if (element_of(array) >= 0)
         return settle(numbers, found);
-    PyObject *native = PyArray_FromArray(array, PyArray_DescrFromType(NPY_DOUBLE), NPY_ARRAY_FORCECAST);
+    int flags = NPY_ARRAY_FORCECAST | NPY_ARRAY_ENSUREARRAY;
+    PyObject *native = PyArray_FromArray(array, PyArray_DescrFromType(NPY_DOUBLE), flags);
     Py_DECREF(found);
     return settle(numbers, native);
 }
@@ -62,7 +63,9 @@ int numbers_keep_from(struct numbers *numbers, const struct strided *out)
     if (strided_is_safe(&numbers->elements, out))
         return 0;
     PyArrayObject *from = numbers->array;
-    if (settle(numbers, PyArray_NewCopy(from, NPY_CORDER)) < 0)
+    /* Of a subclass a plain array: its own __array_finalize__ could give out other memory. */
+    int flags = NPY_ARRAY_ENSURECOPY | NPY_ARRAY_ENSUREARRAY;
+    if (settle(numbers, PyArray_FromArray(from, NULL, flags)) < 0)
         return -1;
     Py_DECREF(from);
     return 0;

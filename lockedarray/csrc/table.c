@@ -166,7 +166,8 @@ static double reduced(const struct table *t, double position)
     double rest = fmod(position - t->start, span);
     if (rest != 0 && (rest < 0) != (span < 0))
         rest += span;
-    return t->start + (rest == span ? 0 : rest); /* a rest too small to tell rounds to the whole span */
+    double inside = t->start + rest; /* a rest too close to the span to tell rounds to stop */
+    return (span < 0 ? inside <= t->stop : inside >= t->stop) ? t->start : inside;
 }
 
 double table_sweep(const struct table *t, double position, double increment, ptrdiff_t frames, struct strided *out)

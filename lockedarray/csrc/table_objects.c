@@ -48,7 +48,8 @@ static int check_out(const struct table *t, PyObject *out)
                      t->doubles ? "float64" : "float32", (PyObject *)PyArray_DESCR(array));
         return -1;
     }
-    return PyArray_FailUnlessWriteable(array, "out");
+    /* NumPy's own check warns of broadcast arrays, which runs Python code: x is open by now, and could be resized. */
+    return PyArray_ISWRITEABLE(array) ? 0 : PyArray_FailUnlessWriteable(array, "out");
 }
 
 static int check_shape(PyArrayObject *array, const char *name, int axes, const npy_intp *shape)
@@ -127,7 +128,14 @@ static PyObject *call_vector(PyObject *self, PyObject *const *args, size_t count
 static PyObject *call_tuple(PyObject *self, PyObject *args, PyObject *keywords)
 {
     PyObject *values[2] = {NULL, NULL};
-    return arguments_from_tuple(&call_signature, values, args, keywords) < 0 ? NULL : call(self, values);
+    if (arguments_from_tuple(&call_signature, values, args, keywords) < 0)
+        return NULL;
+    Py_INCREF(values[0]);
+    Py_XINCREF(values[1]); /* the dict is not only ours, and reading x may run Python code */
+    PyObject *result = call(self, values);
+    Py_DECREF(values[0]);
+    Py_XDECREF(values[1]);
+    return result;
 }
 
 /* table.sweep(out, position, increment) */
@@ -289,9 +297,52 @@ static PyGetSetDef getters[] = {
 };
 
 PyDoc_STRVAR(sweep_doc, "sweep($self, /, out, position, increment)\n--\n\n"
-"Fill `out` along an even walk through the table: the wavetable oscillator.\n"
+"Fill `out` with the table at ``position + k*increment``: the wavetable oscillator.\n"
 "\n"
-"TODO");
+"Keeps the GIL; no system call, no page fault. Allocates only the number that it returns, unless an\n"
+"array of increments is float16 or of the other byte order, or overlaps `out` other than element by\n"
+"element.\n"
+"\n"
+"Parameters\n"
+"----------\n"
+"out : ndarray\n"
+"    Of the table's dtype, shape ``(k,)``, or ``(k, channels)`` where the table has channels. Any\n"
+"    strides.\n"
+"position : float\n"
+"    Where ``out[0]`` lies, in the units of `start` and `stop`.\n"
+"increment : float or array_like\n"
+"    From each frame to the next. An array, ``(k,)``, has one for each frame, and positions are their\n"
+"    running sum: frame 1 lies at ``position + increment[0]``.\n"
+"\n"
+"Returns\n"
+"-------\n"
+"float\n"
+"    The next position: where the frame after the last one lies. In a periodic table it is brought\n"
+"    back into the first period, start included and stop not, so that a phase that is passed on for\n"
+"    days loses no precision.\n"
+"\n"
+"Raises\n"
+"------\n"
+"TypeError\n"
+"    `out` is no array of the table's dtype; `position` is no real number, or `increment` none.\n"
+"ValueError\n"
+"    Another shape, or `out` is read-only. `out` is then as before.\n"
+"\n"
+"Notes\n"
+"-----\n"
+"Positions are computed in float64, ``position + k*increment`` with one rounding for each of the two\n"
+"operations, and looked up as by a call of the table. Two short sweeps equal a long one bit for bit\n"
+"where these sums are exact (an increment of 2**-10, say); else they agree within rounding.\n"
+"\n"
+"Examples\n"
+"--------\n"
+">>> import lockedarray as la, numpy as np\n"
+">>> sine = la.LookupTable(np.sin(2 * np.pi * np.arange(1024) / 1024), periodic=True)\n"
+">>> block, phase = np.empty(256), 0.0\n"
+">>> for _ in range(3):  # 375 Hz at 48 kHz: two periods a block\n"
+"...     phase = sine.sweep(block, phase, 375 / 48000)\n"
+">>> phase, round(float(block[32]), 6)\n"
+"(0.0, 1.0)\n");
 
 static PyMethodDef methods[] = {
     {"sweep", FASTCALL(sweep), METH_FASTCALL | METH_KEYWORDS, sweep_doc},
