@@ -58,7 +58,7 @@ def measure(directory: str) -> dict[str, NDArray[np.int64]]:
     mapped.madvise(mmap.MADV_RANDOM)
     if push_out(mapped) < PAGES * 0.9:
         sys.exit(
-            f"pages of a file in {directory} cannot be pushed out (is it in RAM?): name a --directory on a disk"
+            f"pages of a file in {directory} cannot be pushed out: name a --directory on a disk"
         )
     times = {"unlocked, pushed out before": look(memoryview(mapped))}
     fresh = mmap.mmap(-1, PAGES * mmap.PAGESIZE)
