@@ -57,10 +57,8 @@ def measure(directory: str) -> dict[str, NDArray[np.int64]]:
         mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
     mapped.madvise(mmap.MADV_RANDOM)
     if push_out(mapped) < PAGES * 0.9:
-        sys.exit(
-            f"pages of a file in {directory} cannot be pushed out: name a --directory on a disk"
-        )
-    times = {"unlocked, pushed out before": look(memoryview(mapped))}
+        sys.exit(f"pages of a file in {directory} cannot be pushed out: name a --directory on a disk")
+    times = {"pushed out before": look(memoryview(mapped))}
     fresh = mmap.mmap(-1, PAGES * mmap.PAGESIZE)
     times["never touched before"] = look(memoryview(fresh))
     with la.lock(mapped):
