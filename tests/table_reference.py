@@ -1,4 +1,4 @@
-"""The formula of LookupTable in NumPy alone, each operation rounded on its own: nothing here is the library's."""
+"""The formula of LookupTable in NumPy alone, each operation rounded on its own: the library is not used."""
 
 from __future__ import annotations
 

@@ -57,11 +57,11 @@ static void locate_clamped(const struct table *t, const double *x, ptrdiff_t fra
     }
 }
 
-/* The quotient of two whole numbers may be one off; the remainder then tells, exactly. */
+/* Up to SMALL the product errs by less than half of 1 / rows: it rounds down to the quotient, or of a multiple of rows
+   perhaps to the one before, and the remainder tells. */
 static inline double small_modulo(double row, double rows, double reciprocal)
 {
     double rest = row - small_floor(row * reciprocal) * rows;
-    rest += rest < 0 ? rows : 0.0;
     return rest - (rest >= rows ? rows : 0.0);
 }
 
@@ -87,7 +87,7 @@ static void locate_periodic(const struct table *t, const double *x, ptrdiff_t fr
     double p[CHUNK];
     int far = 0;
     for (ptrdiff_t k = 0; k < frames; k++) {
-        p[k] = (x[k] - start) * scale;
+        p[k] = (x[k] - start) * scale + 0.0; /* -0.0 becomes 0.0, as where values clamp */
         far |= !(fabs(p[k]) < SMALL);
     }
     if (far) {
