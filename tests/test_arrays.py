@@ -162,3 +162,74 @@ def test_lock_error_can_be_pickled() -> None:
     error = la.LockError(12, 1, 2, 3, 4, "the limit is 3", "raise it")
     copy = pickle.loads(pickle.dumps(error))
     assert (copy.soft, copy.errno, str(copy)) == (3, 12, str(error))
+
+
+PROTOTYPES = [
+    np.arange(24.0).reshape(2, 3, 4),
+    np.asfortranarray(np.arange(24.0).reshape(2, 3, 4)),
+    np.arange(24.0).reshape(2, 3, 4).transpose(1, 0, 2),
+    np.arange(24.0).reshape(2, 3, 4)[:, ::-1, ::2],
+    np.arange(24.0).reshape(2, 3, 4).swapaxes(0, 2)[::-1],
+    np.broadcast_to(np.float32(1), (3, 2)),
+    np.array(5, "i2"),
+    np.zeros((0, 4), order="F"),
+    np.zeros((2, 0, 4)).transpose(2, 0, 1),
+    np.zeros(3, [("a", "i1"), ("b", "f8")]),
+    np.ma.masked_array([1, 2, 3], [0, 1, 0]),
+]
+
+
+@pytest.mark.parametrize("subok", [True, False])
+@pytest.mark.parametrize("order", ["K", "A", "C", "F"])
+@pytest.mark.parametrize("prototype", PROTOTYPES, ids=lambda a: f"{type(a).__name__}{a.shape}{a.strides}")
+def test_like_is_numpys(prototype: np.ndarray, order: str, subok: bool) -> None:
+    for dtype in (None, "f4", "S", ">i8"):
+        for shape in (None, 5, (4, 2), (2, 3, 4), prototype.shape):
+            ours = la.empty_like(prototype, dtype, order, subok, shape)
+            model = np.empty_like(prototype, dtype, order, subok, shape)
+            assert (ours.shape, ours.dtype, type(ours)) == (model.shape, model.dtype, type(model))
+            assert ours.strides == model.strides
+            assert la.region(ours) is not None or subok
+    filled = la.full_like(prototype, 1, order=order, subok=subok)
+    assert type(filled) is type(np.full_like(prototype, 1, subok=subok))
+    np.testing.assert_array_equal(np.asarray(filled), np.full_like(np.asarray(prototype), 1))
+    assert (np.asarray(la.zeros_like(prototype)) == np.zeros_like(np.asarray(prototype))).all()
+    assert (np.asarray(la.ones_like(prototype)) == np.ones_like(np.asarray(prototype))).all()
+
+
+@given(st.sampled_from(range(len(PROTOTYPES))), st.sampled_from("KACF"), st.integers(0, 4), st.booleans())
+def test_array_is_numpys(which: int, order: str, ndmin: int, subok: bool) -> None:
+    source = PROTOTYPES[which]
+    for dtype in (None, "f8") if source.dtype.names is None else (None,):
+        ours = la.array(source, dtype, order=order, ndmin=ndmin, subok=subok)
+        model = np.array(source, dtype, order=order, ndmin=ndmin, subok=subok)
+        assert (ours.shape, ours.dtype, type(ours)) == (model.shape, model.dtype, type(model))
+        assert ours.flags.c_contiguous == model.flags.c_contiguous
+        assert ours.flags.f_contiguous == model.flags.f_contiguous
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(model))
+
+
+def test_array_copies_when_it_must() -> None:
+    locked = la.ones(3)
+    assert la.array(locked) is not locked
+    assert la.array(locked, copy=None) is locked
+    assert la.array(locked, copy=False) is locked
+    assert la.region(la.array(locked, "f4", copy=None)) is not la.region(locked)
+    assert la.region(la.array([1, 2], copy=None)) is not None
+    for source, dtype in ((np.ones(3), None), ([1, 2], None), (locked, "f4")):
+        with pytest.raises(ValueError, match="Unable to avoid copy"):
+            la.array(source, dtype, copy=False)
+    with pytest.raises(TypeError, match="gaurd"):
+        la.zeros(3, gaurd=True)
+
+
+def test_user_namespace() -> None:
+    """There a process looks fully capable, and the limit holds all the same."""
+    if os.system("unshare -Ur true 2>/dev/null") != 0:
+        pytest.skip("needs user namespaces (unshare -Ur)")
+    code = "import lockedarray as la; la.zeros(1 << 20)"
+    command = ["sh", "-c", 'ulimit -l 64; exec unshare -Ur "$@"', "sh", sys.executable, "-P", "-c", code]
+    ran = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert ran.returncode == 1
+    assert "64 KiB" in ran.stderr
+    assert "LockError" in ran.stderr

@@ -1,0 +1,111 @@
+"""Leave one mechanism out at a time, and see that the tests notice.
+
+    python tests/mutations.py
+
+Builds each mutant in a copy of the tree, with this interpreter, and runs the tests that ought to fail.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Mutation(NamedTuple):
+    """What is left out, where, and who has to notice."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTATIONS = [
+    Mutation(
+        "mlock dropped",
+        "os.c",
+        "return result(mlock((void *)at, bytes));",
+        "return at + bytes > 0 ? 0 : -1;",
+        "test_arrays.py",
+    ),
+    Mutation(
+        "munlock on free dropped",
+        "os.c",
+        "return result(munlock((void *)at, bytes));",
+        "return at + bytes > 0 ? 0 : -1;",
+        "test_locking.py",
+    ),
+    Mutation(
+        "index published before the copy",
+        "ring_objects.c",
+        "    char *to = ring->data + ring->writer.position;\n",
+        "    char *to = ring->data + ring->writer.position;\n    ring_advance_writer(ring, frames);\n"
+        "#define ring_advance_writer(ring, frames) (void)0\n",
+        "test_ring_realtime.py",
+    ),
+    Mutation(
+        "only one half of the mirror locked",
+        "region.c",
+        "(request->mirrored ? mirror_bytes(pages) : pages)",
+        "(request->mirrored ? mirror_bytes(pages) - pages : pages)",
+        "test_ring_realtime.py",
+    ),
+    Mutation(
+        "the table left writable",
+        "region.c",
+        "int error = os_protect(region->hold.start, region->hold.end - region->hold.start, false);",
+        "int error = 0;",
+        "test_table_realtime.py",
+    ),
+    Mutation(
+        "fork repair removed", "registry.c", "    repair(root);\n", "    (void)repair;\n", "test_arrays.py"
+    ),
+]
+
+
+def notices(mutation: Mutation) -> bool:
+    """Build the mutant, and return whether a test failed."""
+    with tempfile.TemporaryDirectory() as directory:
+        tree = Path(directory, "tree")
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "*.so", "build", "*.egg-info"))
+        source = tree / "lockedarray/csrc" / mutation.file
+        text = source.read_text()
+        if text.count(mutation.old) != 1:
+            sys.exit(
+                f"{mutation.what}: {mutation.file} has changed; what is to be left out stands there no more"
+            )
+        source.write_text(text.replace(mutation.old, mutation.new))
+        build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+        subprocess.run(build, cwd=tree, check=True, stdout=subprocess.DEVNULL)
+        test = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            f"tests/{mutation.tests}",
+        ]
+        environment = os.environ | {"PYTHONPATH": str(tree)}
+        ran = subprocess.run(test, cwd=tree, env=environment, stdout=subprocess.PIPE, text=True)
+        print(f"{mutation.what:36} {ran.stdout.strip().splitlines()[-1]}", flush=True)
+        return ran.returncode == 1
+
+
+def main() -> int:
+    unnoticed = [mutation.what for mutation in MUTATIONS if not notices(mutation)]
+    print("unnoticed: " + ", ".join(unnoticed) if unnoticed else "every mutation was noticed")
+    return 1 if unnoticed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
