@@ -2,7 +2,8 @@
 
     python tests/mutations.py
 
-Builds each mutant in a copy of the tree, with this interpreter, and runs the tests that ought to fail.
+Builds each mutant in a copy of the tree, with this interpreter, and runs the tests that ought to fail. A
+mutant that hangs the tests has not made them fail.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+LONGEST = 300.0  # seconds for the tests of one mutant
 
 
 class Mutation(NamedTuple):
@@ -96,7 +98,9 @@ def notices(mutation: Mutation) -> bool:
             f"tests/{mutation.tests}",
         ]
         environment = os.environ | {"PYTHONPATH": str(tree)}
-        ran = subprocess.run(test, cwd=tree, env=environment, stdout=subprocess.PIPE, text=True)
+        ran = subprocess.run(
+            test, cwd=tree, env=environment, stdout=subprocess.PIPE, text=True, timeout=LONGEST
+        )
         print(f"{mutation.what:36} {ran.stdout.strip().splitlines()[-1]}", flush=True)
         return ran.returncode == 1
 
