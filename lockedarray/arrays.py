@@ -26,7 +26,7 @@ class Options(TypedDict, total=False):
     on_error: Literal["raise", "warn"]
 
 
-def _new(stacklevel: int, options: Options, call: Any, *arguments: Any) -> NDArray[Any]:
+def _new(options: Options, call: Any, *arguments: Any) -> NDArray[Any]:
     """Make an array by a native call that takes the flags last."""
     options = options.copy()
     device = options.pop("device", None)
@@ -39,7 +39,6 @@ def _new(stacklevel: int, options: Options, call: Any, *arguments: Any) -> NDArr
     return lock_or_warn(
         on_error,
         lambda locked: call(*arguments, flags if locked else flags | UNLOCKED),
-        stacklevel=stacklevel + 1,
     )
 
 
@@ -97,7 +96,7 @@ def empty(
     True
     """
     if options:
-        return _new(2, options, _native.empty, shape, dtype, order)
+        return _new(options, _native.empty, shape, dtype, order)
     return _native.empty(shape, dtype, order, 0)  # a small array is made in microseconds: no detour
 
 
@@ -115,7 +114,7 @@ def zeros(
     >>> la.zeros(3).tolist()
     [0.0, 0.0, 0.0]
     """
-    return _new(2, options, _native.empty, shape, dtype, order) if options else empty(shape, dtype, order)
+    return _new(options, _native.empty, shape, dtype, order) if options else empty(shape, dtype, order)
 
 
 def ones(
@@ -129,7 +128,7 @@ def ones(
     >>> la.ones(3, "int16").tolist()
     [1, 1, 1]
     """
-    array = _new(2, options, _native.empty, shape, dtype, order)
+    array = _new(options, _native.empty, shape, dtype, order)
     np.copyto(array, 1, casting="unsafe")
     return array
 
@@ -154,13 +153,12 @@ def full(
     if dtype is None:
         fill_value = np.asarray(fill_value)
         dtype = fill_value.dtype
-    array = _new(2, options, _native.empty, shape, dtype, order)
+    array = _new(options, _native.empty, shape, dtype, order)
     np.copyto(array, fill_value, casting="unsafe")
     return array
 
 
 def _new_like(
-    stacklevel: int,
     options: Options,
     prototype: ArrayLike,
     dtype: DTypeLike | None,
@@ -169,7 +167,7 @@ def _new_like(
     shape: Any,
 ) -> NDArray[Any]:
     model = np.asanyarray(prototype)
-    return _new(stacklevel + 1, options, _native.empty_like, model, dtype, order, subok, shape)
+    return _new(options, _native.empty_like, model, dtype, order, subok, shape)
 
 
 def empty_like(
@@ -191,7 +189,7 @@ def empty_like(
     >>> la.empty_like(np.ones((2, 3), "int8", order="F")).strides
     (1, 2)
     """
-    return _new_like(2, options, prototype, dtype, order, subok, shape)
+    return _new_like(options, prototype, dtype, order, subok, shape)
 
 
 def zeros_like(
@@ -210,7 +208,7 @@ def zeros_like(
     >>> la.zeros_like([1.5, 2.5]).tolist()
     [0.0, 0.0]
     """
-    return _new_like(2, options, a, dtype, order, subok, shape)
+    return _new_like(options, a, dtype, order, subok, shape)
 
 
 def ones_like(
@@ -229,7 +227,7 @@ def ones_like(
     >>> la.ones_like([1.5, 2.5], dtype=int).tolist()
     [1, 1]
     """
-    array = _new_like(2, options, a, dtype, order, subok, shape)
+    array = _new_like(options, a, dtype, order, subok, shape)
     np.copyto(array, 1, casting="unsafe")
     return array
 
@@ -253,7 +251,7 @@ def full_like(
     >>> la.full_like([1, 2], 7).tolist()
     [7, 7]
     """
-    array = _new_like(2, options, a, dtype, order, subok, shape)
+    array = _new_like(options, a, dtype, order, subok, shape)
     np.copyto(array, fill_value, casting="unsafe")
     return array
 
@@ -291,6 +289,6 @@ def array(
             return source
         if copy is False:
             raise ValueError("Unable to avoid copy while creating an array in locked memory.")
-    locked = _new_like(2, options, source, None, order, subok, None)
+    locked = _new_like(options, source, None, order, subok, None)
     np.copyto(locked, source)
     return locked

@@ -6,6 +6,7 @@ import errno as codes
 import math
 import os
 import resource
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -246,7 +247,7 @@ def check_policy(on_error: str) -> None:
         raise ValueError(f"on_error must be 'raise' or 'warn', not {on_error!r}")
 
 
-def lock_or_warn(on_error: str, make: Callable[[bool], T], *, stacklevel: int = 2) -> T:
+def lock_or_warn(on_error: str, make: Callable[[bool], T]) -> T:
     """Make something locked, or under ``on_error="warn"`` unlocked, with a LockWarning.
 
     Parameters
@@ -255,8 +256,6 @@ def lock_or_warn(on_error: str, make: Callable[[bool], T], *, stacklevel: int = 
         What a refused lock means.
     make : callable
         ``make(locked)`` builds the object, or raises and leaves nothing.
-    stacklevel : int
-        Whose line the warning names: 1 is the caller's of this function, 2 that one's caller's.
 
     Raises
     ------
@@ -272,5 +271,15 @@ def lock_or_warn(on_error: str, make: Callable[[bool], T], *, stacklevel: int = 
         if on_error == "raise":
             raise
         # First the warning: where warnings are errors, nothing is made that would be lost.
-        warnings.warn(f"not locked, only resident: {error}", LockWarning, stacklevel + 1)
+        warn_caller(f"not locked, only resident: {error}")
     return make(False)
+
+
+def warn_caller(sentence: str) -> None:
+    """Give a LockWarning that names the line outside of this package which led here."""
+    level, frame = 1, sys._getframe()
+    while (
+        frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == __package__
+    ):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(sentence, LockWarning, level)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
-from .errors import LockWarning, check_policy, lock_or_warn
+from .errors import check_policy, lock_or_warn, warn_caller
 from .extent import Extent, extent
 from .mappings import mappings
 
@@ -134,18 +134,16 @@ def lock(a: NDArray[Any] | Buffer, *, on_error: Literal["raise", "warn"] = "rais
     for mapping in mappings(pages) if pages.nbytes else ():
         repair |= mapping.is_private and mapping.is_writable
         if mapping.is_written_back:
-            warnings.warn(
+            warn_caller(
                 f"{mapping.path} is mapped shared and writable: its locked pages fault again after each "
                 'write-back. Map it with mode="c" (np.load(path, mmap_mode="c")), or read it into locked '
                 "memory with lockedarray.load",
-                LockWarning,
-                stacklevel=2,
             )
 
     def make(locked: bool) -> MemoryLock:
         return MemoryLock(pages, _native.Lock(pages.start, pages.nbytes, repair, locked))
 
-    return lock_or_warn(on_error, make, stacklevel=2)
+    return lock_or_warn(on_error, make)
 
 
 def region(a: object) -> _native.Region | None:

@@ -87,9 +87,7 @@ class Pool(_native.Pool):
         flags = region_flags(huge=huge, fork=fork)
 
         make = super().__new__
-        return lock_or_warn(
-            on_error, lambda locked: make(cls, size, flags if locked else flags | UNLOCKED), stacklevel=2
-        )
+        return lock_or_warn(on_error, lambda locked: make(cls, size, flags if locked else flags | UNLOCKED))
 
     def empty(self, shape: Any, dtype: DTypeLike = float, order: Order = "C") -> NDArray[Any]:
         """Return an array of the pool's memory: as `numpy.empty`, but all zeros.

@@ -88,7 +88,6 @@ class RingBuffer(_native.Ring):
         return lock_or_warn(
             on_error,
             lambda locked: make(cls, capacity, channels, dtype, None, 0 if locked else UNLOCKED),
-            stacklevel=2,
         )
 
     @classmethod

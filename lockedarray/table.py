@@ -134,7 +134,6 @@ class LookupTable(_native.Table):
             return lock_or_warn(
                 on_error,
                 lambda locked: _native.empty(shape, dtype, "C", 0 if locked else UNLOCKED),
-                stacklevel=4,  # this function, _place, __new__, and then the caller
             )
 
         return cls._place(

@@ -86,7 +86,7 @@ class LockMachine(RuleBasedStateMachine):
                 del cycle
             del held
             if how == "cycle":
-                gc.collect()
+                gc.collect(0)
         for page in pages:
             self.counts[page] -= 1
 

@@ -134,11 +134,11 @@ sys.setswitchinterval(1.0)
 thread = threading.Thread(target=busy)
 thread.start()
 def timed(do):
-    time.sleep(0)  # comes back with a whole interval of its own
+    time.sleep(0.01)  # comes back with a whole interval of its own
     start = time.perf_counter()
     do()
     return time.perf_counter() - start
-print(timed(pairs), timed(lambda: time.sleep(0)))
+print(timed(pairs), timed(lambda: time.sleep(0.01)))
 done = True
 thread.join()
 """
