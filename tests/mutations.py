@@ -47,7 +47,7 @@ MUTATIONS = [
     ),
     Mutation(
         "index published before the copy",
-        "ring_objects.c",
+        "ring_transfer.c",
         "    char *to = ring->data + ring->writer.position;\n",
         "    char *to = ring->data + ring->writer.position;\n    ring_advance_writer(ring, frames);\n"
         "#define ring_advance_writer(ring, frames) (void)0\n",

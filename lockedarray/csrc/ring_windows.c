@@ -1,0 +1,75 @@
+/* Windows: a ring's own memory, lent to Python as one contiguous array. Each is a new array, so that what a caller
+   does to one never reaches the next. */
+#include "ring_objects.h"
+
+PyObject *ring_write_window(PyObject *object, PyObject *n)
+{
+    struct ring_object *self = ring_object_of(object);
+    struct ring *ring = self->ring;
+    size_t wanted;
+    if (ring_take_count(n, "n", &wanted) < 0)
+        return NULL;
+    if (ring_is_closed(ring))
+        return ring_raise_closed();
+    int64_t writable = ring_writable(ring, wanted);
+    if (writable < 0)
+        return ring_raise_corrupted();
+    size_t frames = wanted < (size_t)writable ? wanted : (size_t)writable;
+    PyObject *window = ring_new_block(self, frames, ring->data + ring->writer.position, true);
+    if (window != NULL)
+        ring->writer.window = frames;
+    return window;
+}
+
+PyObject *ring_read_window(PyObject *object, PyObject *n)
+{
+    struct ring_object *self = ring_object_of(object);
+    struct ring *ring = self->ring;
+    size_t wanted;
+    if (ring_take_count(n, "n", &wanted) < 0)
+        return NULL;
+    int64_t readable = ring_readable(ring, wanted);
+    if (readable < 0)
+        return ring_raise_corrupted();
+    size_t frames = wanted < (size_t)readable ? wanted : (size_t)readable;
+    PyObject *window = ring_new_block(self, frames, ring->data + ring->reader.position, false);
+    if (window != NULL)
+        ring->reader.window = frames;
+    return window;
+}
+
+/* Take k frames off an open window. */
+static int close_window(struct ring_side *side, PyObject *k, const char *window, size_t *frames)
+{
+    if (ring_take_count(k, "k", frames) < 0)
+        return -1;
+    if (*frames > side->window) {
+        PyErr_Format(PyExc_ValueError, "k is %zu, and the open %s has %zu frames", *frames, window,
+                     (size_t)side->window);
+        return -1;
+    }
+    side->window -= *frames;
+    return 0;
+}
+
+PyObject *ring_commit(PyObject *object, PyObject *k)
+{
+    struct ring *ring = ring_object_of(object)->ring;
+    size_t frames;
+    if (ring_is_closed(ring))
+        return ring_raise_closed();
+    if (close_window(&ring->writer, k, "write_window", &frames) < 0)
+        return NULL;
+    ring_advance_writer(ring, frames);
+    Py_RETURN_NONE;
+}
+
+PyObject *ring_consume(PyObject *object, PyObject *k)
+{
+    struct ring *ring = ring_object_of(object)->ring;
+    size_t frames;
+    if (close_window(&ring->reader, k, "read_window", &frames) < 0)
+        return NULL;
+    ring_advance_reader(ring, frames);
+    Py_RETURN_NONE;
+}
