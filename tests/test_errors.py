@@ -195,10 +195,12 @@ for make in makers:
 """
 
 
+@pytest.mark.locks(1 << 20)
 def test_too_many_mappings_are_named() -> None:
     subprocess.run([sys.executable, "-P", "-c", CROWDED], check=True)
 
 
+@pytest.mark.locks(64 << 10)
 @pytest.mark.parametrize(
     ("call", "number", "nbytes", "kind", "says"),
     [

@@ -44,6 +44,7 @@ for soft, hard, error, says in [
 """
 
 
+@pytest.mark.locks(1 << 20)
 def test_read_and_set() -> None:
     program = [sys.executable, "-P", "-c", PROGRAM]
     limited = ["sh", "-c", 'ulimit -l 1024 && exec "$@"', "sh", *WITHOUT, *program]

@@ -14,6 +14,8 @@ from lockedarray.extent import extent
 from lockedarray.mappings import mappings
 from smaps import PAGE
 
+pytestmark = pytest.mark.locks(64 << 10)
+
 
 @pytest.fixture
 def on_disk(tmp_path: Path) -> Path:
