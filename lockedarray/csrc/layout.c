@@ -2,6 +2,14 @@
 
 #include "region_objects.h"
 
+static PyObject *usual_order; /* "C", interned */
+
+int layout_init(void)
+{
+    usual_order = PyUnicode_InternFromString("C");
+    return usual_order == NULL ? -1 : 0;
+}
+
 /* np.empty(3, "S") has one character each. */
 static int settle_flexible(struct layout *layout)
 {
@@ -87,7 +95,8 @@ int layout_parse(PyObject *shape, PyObject *dtype, PyObject *order, struct layou
 {
     NPY_ORDER parsed = NPY_CORDER;
     layout->descr = NULL;
-    if (!PyArray_OrderConverter(order, &parsed) || !PyArray_DescrConverter(dtype, &layout->descr))
+    /* After the system calls before it every instruction is a cold one: the usual order takes a comparison. */
+    if ((order != usual_order && !PyArray_OrderConverter(order, &parsed)) || !PyArray_DescrConverter(dtype, &layout->descr))
         goto fail;
     if (parsed != NPY_CORDER && parsed != NPY_FORTRANORDER) {
         PyErr_SetString(PyExc_ValueError, "only 'C' or 'F' order is permitted");

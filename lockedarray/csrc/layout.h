@@ -11,6 +11,9 @@ struct layout {
     size_t nbytes;
 };
 
+/* -1 and an exception, or 0. */
+int layout_init(void);
+
 /* As np.empty takes them. A dtype that holds references: TypeError, for their objects lie elsewhere. */
 int layout_parse(PyObject *shape, PyObject *dtype, PyObject *order, struct layout *layout);
 

@@ -166,7 +166,7 @@ static PyObject *native_empty(PyObject *Py_UNUSED(module), PyObject *const *args
     if (check_count(count, 4, "empty(shape, dtype, order, flags)") < 0)
         return NULL;
     unsigned long flags = PyLong_AsUnsignedLong(args[3]);
-    if (PyErr_Occurred() || layout_parse(args[0], args[1], args[2], &layout) < 0)
+    if ((flags == (unsigned long)-1 && PyErr_Occurred()) || layout_parse(args[0], args[1], args[2], &layout) < 0)
         return NULL;
     return array_in_region(&layout, flags, NULL);
 }
@@ -214,7 +214,7 @@ int region_objects_init(PyObject *module)
         PyErr_NoMemory(); /* the only failure that pthread_atfork knows */
         return -1;
     }
-    if (add_type(module, &region_spec, &region_type) < 0)
+    if (layout_init() < 0 || add_type(module, &region_spec, &region_type) < 0)
         return -1;
     return PyModule_AddFunctions(module, functions);
 }
