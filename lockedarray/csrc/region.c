@@ -13,9 +13,10 @@
    Release publishes a region's fields to the acquire in whoever takes it from the list. */
 static _Atomic(struct region *) refused;
 
-static size_t round_up(size_t value, size_t multiple)
+/* To a multiple of a power of two. */
+static size_t round_up(size_t value, size_t power)
 {
-    return (value + multiple - 1) / multiple * multiple;
+    return (value + power - 1) & ~(power - 1);
 }
 
 size_t region_pages(size_t nbytes)
@@ -25,6 +26,15 @@ size_t region_pages(size_t nbytes)
 }
 
 /* Making. */
+
+/* All zeros. Not calloc, which until glibc 2.41 passes by the thread's cache of what was freed. */
+static struct region *new_region(void)
+{
+    struct region *region = malloc(sizeof *region);
+    if (region != NULL)
+        *region = (struct region){0};
+    return region;
+}
 
 /* Guards are what is left inaccessible of a larger reservation; so is what aligns a huge page. */
 static int map_within_reservation(struct region *region, size_t pages, const struct region_request *request)
@@ -136,7 +146,7 @@ struct region *region_create(const struct region_request *request, struct failur
     size_t pages = region_pages(request->nbytes);
     if (pages == 0 && request->nbytes > 0)
         return NULL;
-    struct region *region = calloc(1, sizeof *region);
+    struct region *region = new_region();
     if (region == NULL)
         return NULL;
     region->guard = request->guard;
@@ -161,7 +171,7 @@ struct region *region_create(const struct region_request *request, struct failur
 struct region *region_borrow(uintptr_t start, size_t bytes, bool repair, struct failure *failure)
 {
     region_retry();
-    struct region *region = calloc(1, sizeof *region);
+    struct region *region = new_region();
     *failure = (struct failure){"mlock", region == NULL ? -ENOMEM : 0};
     if (region == NULL)
         return NULL;
