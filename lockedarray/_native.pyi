@@ -1,8 +1,10 @@
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, Self, SupportsFloat, SupportsIndex
+from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+_F = TypeVar("_F")
 
 class _Faults:
     minor: int
@@ -166,6 +168,7 @@ def install(
     /,
 ) -> None: ...
 def empty(shape: Any, dtype: DTypeLike | None, order: Any, flags: int, /) -> NDArray[Any]: ...
+def direct(empty: _F, /) -> _F: ...
 def empty_like(
     prototype: NDArray[Any], dtype: DTypeLike | None, order: Any, subok: bool, shape: Any, flags: int, /
 ) -> NDArray[Any]: ...

@@ -42,8 +42,9 @@ def _new(options: Options, call: Any, *arguments: Any) -> NDArray[Any]:
     )
 
 
+@_native.direct
 def empty(
-    shape: Any, dtype: DTypeLike = float, order: Order = "C", **options: Unpack[Options]
+    shape: Any, dtype: DTypeLike | None = None, order: Order = "C", **options: Unpack[Options]
 ) -> NDArray[Any]:
     """Return a new array in locked, prefaulted memory: as `numpy.empty`, but all zeros.
 
@@ -95,13 +96,11 @@ def empty(
     >>> la.is_locked(block)
     True
     """
-    if options:
-        return _new(options, _native.empty, shape, dtype, order)
-    return _native.empty(shape, dtype, order, 0)  # a small array is made in microseconds: no detour
+    return _new(options, _native.empty, shape, dtype, order)
 
 
 def zeros(
-    shape: Any, dtype: DTypeLike = float, order: Order = "C", **options: Unpack[Options]
+    shape: Any, dtype: DTypeLike | None = None, order: Order = "C", **options: Unpack[Options]
 ) -> NDArray[Any]:
     """Return a new array of zeros in locked memory: as `numpy.zeros`.
 
@@ -114,7 +113,7 @@ def zeros(
     >>> la.zeros(3).tolist()
     [0.0, 0.0, 0.0]
     """
-    return _new(options, _native.empty, shape, dtype, order) if options else empty(shape, dtype, order)
+    return empty(shape, dtype, order, **options)
 
 
 def ones(

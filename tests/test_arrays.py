@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import mmap
 import os
 import pickle
@@ -53,10 +54,23 @@ def test_empty_is_numpys(shape: list[int], dtype: object, order: str) -> None:
     start = locked_bytes()
     array, model = la.empty(shape, dtype, order), np.empty(shape, dtype, order)
     assert (array.shape, array.dtype, array.strides) == (model.shape, model.dtype, model.strides)
+    assert str(array.flags) == str(model.flags).replace("OWNDATA : True", "OWNDATA : False")
     assert array.ctypes.data % PAGE == 0
     assert locked_bytes() - start == array.base.mapped_bytes == -(-array.nbytes // PAGE) * PAGE
     del array
     assert locked_bytes() == start
+
+
+def test_empty_made_in_c_is_the_function_that_python_wrote() -> None:
+    assert list(inspect.signature(la.empty).parameters)[:4] == ["shape", "dtype", "order", "device"]
+    assert (la.empty.__name__, la.empty.__module__) == ("empty", "lockedarray.arrays")
+    assert "Returns" in str(la.empty.__doc__)
+    assert pickle.loads(pickle.dumps(la.empty)) is la.empty
+    assert la.empty(3).dtype == la.empty(shape=3).dtype == np.float64
+    assert la.empty(3, guard=True).ctypes.data % PAGE == PAGE - 24
+    for call in (la.empty, lambda: la.empty(3, "f4", "C", 0), lambda: la.empty(3, gaurd=True)):
+        with pytest.raises(TypeError, match="argument"):
+            call()
 
 
 def test_views_keep_the_lock() -> None:

@@ -47,28 +47,10 @@ static int count_bytes(struct layout *layout)
     return 0;
 }
 
-/* Strides for axes that vary from `outer[0]`, the slowest, to the fastest. */
-static void lay_out(struct layout *layout, const int *outer)
-{
-    npy_intp stride = layout->nbytes == 0 ? 0 : PyDataType_ELSIZE(layout->descr); /* as NumPy's, without bytes */
-    for (int i = layout->ndim - 1; i >= 0; i--) {
-        layout->strides[outer[i]] = stride;
-        stride *= layout->shape[outer[i]];
-    }
-}
-
-static void lay_out_evenly(struct layout *layout, bool fortran)
-{
-    int outer[NPY_MAXDIMS];
-    for (int i = 0; i < layout->ndim; i++)
-        outer[i] = fortran ? layout->ndim - 1 - i : i;
-    lay_out(layout, outer);
-}
-
 /* The prototype's axes from the largest stride to the smallest; equal ones keep their order. */
 static void lay_out_like(struct layout *layout, PyArrayObject *prototype)
 {
-    int outer[NPY_MAXDIMS];
+    int outer[NPY_MAXDIMS]; /* the slowest axis first */
     for (int axis = 0; axis < layout->ndim; axis++) {
         npy_intp stride = Py_ABS(PyArray_STRIDE(prototype, axis));
         int i = axis;
@@ -76,7 +58,22 @@ static void lay_out_like(struct layout *layout, PyArrayObject *prototype)
             outer[i] = outer[i - 1];
         outer[i] = axis;
     }
-    lay_out(layout, outer);
+    npy_intp stride = layout->nbytes == 0 ? 0 : PyDataType_ELSIZE(layout->descr); /* as NumPy's, without bytes */
+    for (int i = layout->ndim - 1; i >= 0; i--) {
+        layout->strides[outer[i]] = stride;
+        stride *= layout->shape[outer[i]];
+    }
+    layout->contiguous = 0;
+}
+
+static void lay_out_evenly(struct layout *layout, bool fortran)
+{
+    layout->contiguous = fortran ? NPY_ARRAY_F_CONTIGUOUS : NPY_ARRAY_C_CONTIGUOUS;
+    if (layout->nbytes > 0)
+        return;
+    layout->contiguous = 0; /* NumPy's own arrays without bytes have no strides either */
+    for (int axis = 0; axis < layout->ndim; axis++)
+        layout->strides[axis] = 0;
 }
 
 static int settle(struct layout *layout)
@@ -95,8 +92,8 @@ int layout_parse(PyObject *shape, PyObject *dtype, PyObject *order, struct layou
 {
     NPY_ORDER parsed = NPY_CORDER;
     layout->descr = NULL;
-    /* After the system calls before it every instruction is a cold one: the usual order takes a comparison. */
-    if ((order != usual_order && !PyArray_OrderConverter(order, &parsed)) || !PyArray_DescrConverter(dtype, &layout->descr))
+    bool usual = order == NULL || order == usual_order;
+    if ((!usual && !PyArray_OrderConverter(order, &parsed)) || !PyArray_DescrConverter(dtype, &layout->descr))
         goto fail;
     if (parsed != NPY_CORDER && parsed != NPY_FORTRANORDER) {
         PyErr_SetString(PyExc_ValueError, "only 'C' or 'F' order is permitted");
@@ -151,9 +148,12 @@ PyObject *layout_array(const struct layout *layout, PyObject *base, PyArrayObjec
         return NULL;
     PyTypeObject *type = prototype == NULL ? &PyArray_Type : Py_TYPE((PyObject *)prototype);
     Py_INCREF((PyObject *)layout->descr); /* the array takes one */
+    const npy_intp *strides = layout->contiguous ? NULL : layout->strides;
+    /* NumPy looks at the address only where it gets strides: a Region is aligned for the dtype anyway. */
+    int flags = layout->contiguous | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE;
     PyObject *array = PyArray_NewFromDescr(type, layout->descr, layout->ndim, (npy_intp *)layout->shape,
-                                           (npy_intp *)layout->strides, (void *)region_address(base),
-                                           NPY_ARRAY_WRITEABLE, (PyObject *)prototype);
+                                           (npy_intp *)strides, (void *)region_address(base), flags,
+                                           (PyObject *)prototype);
     if (array == NULL)
         Py_DECREF(base);
     else if (PyArray_SetBaseObject((PyArrayObject *)array, base) < 0)

@@ -7,14 +7,16 @@
 struct layout {
     PyArray_Descr *descr;
     int ndim;
-    npy_intp shape[NPY_MAXDIMS], strides[NPY_MAXDIMS];
+    npy_intp shape[NPY_MAXDIMS];
+    int contiguous; /* NumPy's flag for C or Fortran order; 0: as `strides` tells, which it alone needs */
+    npy_intp strides[NPY_MAXDIMS];
     size_t nbytes;
 };
 
 /* -1 and an exception, or 0. */
 int layout_init(void);
 
-/* As np.empty takes them. A dtype that holds references: TypeError, for their objects lie elsewhere. */
+/* As np.empty takes them; order may be NULL, for C. A dtype that holds references: TypeError, for their objects lie elsewhere. */
 int layout_parse(PyObject *shape, PyObject *dtype, PyObject *order, struct layout *layout);
 
 /* As np.empty_like takes them: dtype and shape may be None. */
