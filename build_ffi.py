@@ -13,13 +13,16 @@ import numpy
 
 ROOT = Path(__file__).resolve().parent
 CSRC = Path("lockedarray/csrc")
+INCLUDE = Path("lockedarray/include")
 STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 def make_ffi() -> cffi.FFI:
     """Describe the module to cffi; setuptools calls this from the project's root."""
     sources = sorted(str(path.relative_to(ROOT)) for path in (ROOT / CSRC).glob("*.c"))
-    headers = sorted(str(path.relative_to(ROOT)) for path in (ROOT / CSRC).glob("*.h"))
+    headers = sorted(
+        str(path.relative_to(ROOT)) for folder in (CSRC, INCLUDE) for path in (ROOT / folder).rglob("*.h")
+    )
     ffi = cffi.FFI()
     ffi.cdef((ROOT / CSRC / "cdef.h").read_text())
     ffi.set_source(
@@ -27,7 +30,7 @@ def make_ffi() -> cffi.FFI:
         '#include "os.h"\n#include <stdint.h>\n#include "cdef.h"\n',
         sources=sources,
         depends=[*headers, "build_ffi.py"],
-        include_dirs=[str(CSRC), numpy.get_include()],
+        include_dirs=[str(CSRC), str(INCLUDE), numpy.get_include()],
         define_macros=[("Py_LIMITED_API", "0x030b0000")] if STABLE_ABI else [],
         # A fused multiply-add would change a table's bits from one CPU to the next.
         extra_compile_args=["-std=gnu11", "-O3", "-fvisibility=hidden", "-ffp-contract=off", "-pthread"],

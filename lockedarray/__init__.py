@@ -26,6 +26,7 @@ from .errors import (  # noqa: E402
     RingCorrupted,
 )
 from .faults import no_page_faults, page_faults  # noqa: E402
+from .include_directory import get_include  # noqa: E402
 from .limits import locked_bytes, memlock_limit, set_memlock_limit  # noqa: E402
 from .loading import load  # noqa: E402
 from .locking import MemoryLock, lock, region  # noqa: E402
@@ -52,6 +53,7 @@ __all__ = [
     "empty_like",
     "full",
     "full_like",
+    "get_include",
     "is_locked",
     "load",
     "lock",

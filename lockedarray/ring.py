@@ -1,23 +1,36 @@
-"""The ring buffer: a stream between one writing and one reading thread, without locks."""
+"""The ring buffer: a stream between one writer and one reader, threads or processes, without locks."""
 
 from __future__ import annotations
 
-from typing import Literal, Self, SupportsIndex
+from collections.abc import Iterator
+from typing import Any, Literal, NoReturn, Self, SupportsIndex
 
-from numpy.typing import DTypeLike
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from . import _native
 from .errors import lock_or_warn
 from .region_flags import UNLOCKED
+from .ring_async import AsyncWaits
+from .travel import by_descriptor, read_dtype, refuse_pickle, write_dtype
 
 
-class RingBuffer(_native.Ring):
-    """A ring of frames in locked, mirrored memory: one writer, one reader, no locks, no waiting.
+class RingBuffer(_native.Ring, AsyncWaits):
+    """A ring of frames in locked, mirrored memory: one writer, one reader, no locks.
 
     All `capacity` frames are usable, and a window on them is one contiguous piece wherever it
-    starts: the same memory is mapped twice in a row. Writing and reading keep the GIL, make no
-    system call and take no page fault. Two writers, or two readers, cannot crash it, but mix their
-    frames: each side belongs to one thread.
+    starts: the same memory is mapped twice in a row. Nothing waits but `wait_read`, `wait_write`
+    and `blocks`. Writing and reading keep the GIL, take no page fault, and make no system call,
+    but for one wake-up when the other side sleeps in a wait. Two writers, or two readers, cannot
+    crash it, but mix their frames: each side belongs to one thread.
+
+    It travels to another process as an argument of a `multiprocessing.Process`, through
+    multiprocessing's connections and queues, by fork, and by its descriptor (`fileno`, `attach`);
+    there its memory is mapped, locked and prefaulted anew. The first process to write is the
+    writer, the first to read the reader, until another does. A side whose process exits or is
+    killed without `close` counts as closed within 100 ms: waits notice it, and so do `closed`,
+    `eof` and a transfer that gets less than it wanted, which ask the kernel once in 50 ms.
+    Before anybody has written, the writer may be whoever has the ring; likewise the reader.
 
     Parameters
     ----------
@@ -29,6 +42,8 @@ class RingBuffer(_native.Ring):
         Of an item; structured ones too, but none that holds references.
     on_error : {"raise", "warn"}
         What a refused lock means.
+    eventfd : bool
+        Make two eventfds as well, for `arm_read`, `arm_write` and the asynchronous waits.
 
     Attributes
     ----------
@@ -45,7 +60,14 @@ class RingBuffer(_native.Ring):
     underruns, frames_missed : int
         Calls of ``read_into(..., fill=x)`` that had to fill, and how many frames.
     closed, eof : bool
-        Whether either side called `close`; and whether everything has been read after that.
+        Whether either side called `close` or died; and whether everything has been read after that.
+    peer_alive : bool
+        Whether the other side lives: this process's own threads do. A system call.
+    address : int
+        Of ``struct la_ring``, for C, C++, Cython and Numba: see ``lockedarray/ring.h`` in the
+        directory that `get_include` names. Keep the ring as long as somebody has it.
+    eventfds : tuple of int, or None
+        What tells the reader, and what tells the writer.
 
     Raises
     ------
@@ -83,19 +105,117 @@ class RingBuffer(_native.Ring):
         dtype: DTypeLike = "float32",
         *,
         on_error: Literal["raise", "warn"] = "raise",
+        eventfd: bool = False,
     ) -> Self:
+        item = np.dtype(dtype)
+        text = write_dtype(item)
         make = super().__new__
-        return lock_or_warn(
-            on_error,
-            lambda locked: make(cls, capacity, channels, dtype, None, 0 if locked else UNLOCKED),
-        )
+
+        def locked_or_not(locked: bool) -> Self:
+            flags = 0 if locked else UNLOCKED
+            return make(cls, capacity, channels, item, text, None, flags, -1, True if eventfd else None)
+
+        return lock_or_warn(on_error, locked_or_not)
 
     @classmethod
     def _in_pool(
         cls, pool: _native.Pool, capacity: SupportsIndex, channels: SupportsIndex | None, dtype: DTypeLike
     ) -> Self:
         """Make a ring of a pool's memory."""
-        return super().__new__(cls, capacity, channels, dtype, pool, 0)
+        item = np.dtype(dtype)
+        return super().__new__(cls, capacity, channels, item, write_dtype(item), pool, 0, -1, None)
+
+    @classmethod
+    def attach(
+        cls,
+        fd: int,
+        *,
+        on_error: Literal["raise", "warn"] = "raise",
+        eventfds: tuple[int, int] | None = None,
+    ) -> Self:
+        """Return the ring that a descriptor leads to: the other side of one in another process.
+
+        Maps, locks and prefaults its memory here, system calls without the GIL. Nothing that the
+        header says is believed: size and seals are the kernel's word, and indices are checked
+        whenever they are read.
+
+        Parameters
+        ----------
+        fd : int
+            What `fileno` gave there. It is not kept: close it.
+        on_error : {"raise", "warn"}
+            What a refused lock means.
+        eventfds : tuple of int, optional
+            The other's `eventfds`, as they arrived here; they are not kept either.
+
+        Raises
+        ------
+        ValueError
+            It is not the descriptor of a ring, and why.
+        LockError, MemoryError, OSError
+            As the constructor; and where ``/proc`` is missing.
+
+        Examples
+        --------
+        >>> import lockedarray as la, numpy as np
+        >>> writer = la.RingBuffer(100)
+        >>> reader = la.RingBuffer.attach(writer.fileno())
+        >>> writer.write(np.arange(3, dtype="float32"))
+        3
+        >>> reader.read(10).tolist()
+        [0.0, 1.0, 2.0]
+        """
+        capacity, channels, item_bytes, text = _native.ring_describe(fd)
+        item = read_dtype(text)
+        if item.itemsize != item_bytes:
+            raise ValueError(f"the shared header names {item}, but items of {item_bytes} bytes")
+        make = super().__new__
+
+        def locked_or_not(locked: bool) -> Self:
+            flags = 0 if locked else UNLOCKED
+            return make(cls, capacity, channels, item, text, None, flags, fd, eventfds)
+
+        return lock_or_warn(on_error, locked_or_not)
+
+    def blocks(self, n: SupportsIndex) -> Iterator[NDArray[Any]]:
+        """Yield block after block of `n` frames, waiting for each, until the ring is closed.
+
+        The last may be shorter. Each is a new ordinary array. For the reading thread.
+
+        Raises
+        ------
+        ValueError
+            `n` is below 1, or more than the capacity.
+
+        Examples
+        --------
+        >>> import lockedarray as la, numpy as np
+        >>> rb = la.RingBuffer(100)
+        >>> _ = rb.write(np.zeros(100, "float32"))
+        >>> rb.close()
+        >>> [len(block) for block in rb.blocks(64)]
+        [64, 36]
+        """
+        frames = n.__index__()
+        if not 1 <= frames <= self.capacity:
+            raise ValueError(f"n must be between 1 and the capacity, {self.capacity}, not {frames}")
+        return self._blocks(frames)
+
+    def _blocks(self, n: int) -> Iterator[NDArray[Any]]:
+        while self.wait_read(n):
+            yield self.read(n)
+        if len(rest := self.read(n)):
+            yield rest
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        by_descriptor(cls)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        refuse_pickle(self)
+
+    def _travel_options(self) -> dict[str, Any]:
+        return {}
 
     def __repr__(self) -> str:
         channels = "" if self.channels is None else f" of {self.channels} channels"
@@ -103,3 +223,6 @@ class RingBuffer(_native.Ring):
             f"<RingBuffer, {self.read_available} of {self.capacity} frames{channels}, {self.dtype}"
             f"{', closed' if self.closed else ''}>"
         )
+
+
+by_descriptor(RingBuffer)

@@ -339,7 +339,7 @@ def test_an_impossible_header_is_no_disaster(index: str) -> None:
     rb = la.RingBuffer(10, dtype="i2")
     rb.write(np.arange(6, dtype="i2"))
     shared = la.region(rb.read_window(1)).address - PAGE
-    field = ctypes.c_uint64.from_address(shared + {"written": 128, "read": 256}[index])
+    field = ctypes.c_uint64.from_address(shared + {"written": 256, "read": 384}[index])
     honest = field.value
     for lie in (2**63, honest + 11, 1 << 40):
         field.value = lie

@@ -2,6 +2,7 @@
 #ifndef LOCKEDARRAY_OBJECTS_H
 #define LOCKEDARRAY_OBJECTS_H
 
+#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include "os.h"

@@ -1,10 +1,7 @@
 #include "os.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/memfd.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
@@ -13,9 +10,6 @@
 #endif
 #ifndef MADV_COLLAPSE /* Linux 6.1 */
 #define MADV_COLLAPSE 25
-#endif
-#ifndef MFD_NOEXEC_SEAL /* Linux 6.3 */
-#define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
 static int result(int returned)
@@ -129,32 +123,4 @@ int os_advise_huge(uintptr_t at, size_t bytes)
 int os_collapse_huge(uintptr_t at, size_t bytes)
 {
     return result(madvise((void *)at, bytes, MADV_COLLAPSE));
-}
-
-/* Raw, since musl has no wrapper of old; MFD_NOEXEC_SEAL is demanded by vm.memfd_noexec=2 and unknown before 6.3. */
-static int memory_file(unsigned flags)
-{
-    int fd = (int)syscall(SYS_memfd_create, "lockedarray", flags | MFD_NOEXEC_SEAL);
-    if (fd < 0 && errno == EINVAL)
-        fd = (int)syscall(SYS_memfd_create, "lockedarray", flags);
-    return fd < 0 ? -errno : fd;
-}
-
-int os_memory_file(size_t bytes)
-{
-    int fd = memory_file(MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return fd;
-    /* Sealed, or whoever gets the descriptor could truncate it and kill us with SIGBUS. */
-    if (ftruncate(fd, (off_t)bytes) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
-        int error = -errno;
-        close(fd);
-        return error;
-    }
-    return fd;
-}
-
-void os_close(int fd)
-{
-    close(fd);
 }

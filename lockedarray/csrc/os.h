@@ -1,4 +1,4 @@
-/* Every #ifdef of the project: what a kernel or a C library may lack is settled here and in os.c.
+/* Every #ifdef of the project: what a kernel or a C library may lack is settled here and in os*.c.
    Functions return 0 (or a count) and -errno; none of them touches Python. */
 #ifndef LOCKEDARRAY_OS_H
 #define LOCKEDARRAY_OS_H
@@ -13,9 +13,6 @@
 #ifndef __linux__
 #error "lockedarray needs Linux: its promises are made of mlock, memfd_create and smaps"
 #endif
-
-/* A cache line's worth of padding: two lines, since prefetchers fetch pairs. */
-#define OS_DESTRUCTIVE 128
 
 size_t os_page(void);
 
@@ -35,7 +32,17 @@ int os_fault_in(uintptr_t at, size_t bytes); /* each page, for reading */
 void os_touch(uintptr_t at, size_t bytes);   /* the same by hand, for memory known to be writable */
 int os_advise_huge(uintptr_t at, size_t bytes);
 int os_collapse_huge(uintptr_t at, size_t bytes);
-int os_memory_file(size_t bytes); /* a sealed descriptor */
+
+/* Descriptors. */
+int os_memory_file(size_t bytes); /* sealed: it neither shrinks nor grows */
+int os_check_sealed(int fd, size_t *bytes); /* that another's is sealed likewise, and how long; -EINVAL if it is not */
+int os_read_file(int fd, void *to, size_t bytes); /* from its beginning; -EIO if there are not so many */
+int os_reopen(int fd); /* the same file, opened anew: needs /proc */
+int os_lock_byte(int fd, uint64_t at, bool shared); /* as long as that open file lives */
+int os_event(void); /* an eventfd */
+int os_drain(int fd); /* it cannot be read again, until somebody writes */
+int os_duplicate(int fd);
+int os_random(void *to, size_t bytes);
 void os_close(int fd);
 
 /* What the kernel tells: os_probe.c. */

@@ -133,13 +133,9 @@ static int replace_by_mirror(struct region *region, size_t data_bytes, int fd, s
     return error;
 }
 
-struct region *pool_take_mirror(struct pool *pool, size_t data_bytes, enum pool_refusal *refusal,
+struct region *pool_take_mirror(struct pool *pool, size_t data_bytes, int fd, enum pool_refusal *refusal,
                                 struct failure *failure)
 {
-    *refusal = 0;
-    int fd = mirror_file(data_bytes, failure);
-    if (fd < 0)
-        return NULL;
     struct region *region = pool_take(pool, mirror_bytes(data_bytes), refusal);
     if (region != NULL) {
         bool locked = region->hold.locked;
@@ -154,7 +150,6 @@ struct region *pool_take_mirror(struct pool *pool, size_t data_bytes, enum pool_
             registry_set_repair(&region->hold, true); /* its private page, whatever the pool is */
         }
     }
-    os_close(fd);
     return region;
 }
 

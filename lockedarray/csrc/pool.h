@@ -19,9 +19,9 @@ struct pool *pool_create(const struct region_request *request, struct failure *f
 /* Cut off nbytes, in whole pages; no system call, no fault. NULL with *refusal set. */
 struct region *pool_take(struct pool *pool, size_t nbytes, enum pool_refusal *refusal);
 
-/* A ring's memory in place of as many of the pool's own pages: the locked total does not change. May take long:
+/* A ring's memory, of that file, in place of as many of the pool's own pages: the locked total does not change. May take long:
    not with the GIL. NULL with *refusal set, or 0 there and *failure. */
-struct region *pool_take_mirror(struct pool *pool, size_t data_bytes, enum pool_refusal *refusal,
+struct region *pool_take_mirror(struct pool *pool, size_t data_bytes, int fd, enum pool_refusal *refusal,
                                 struct failure *failure);
 
 /* Give nothing from now on, and what is free back to the system. Again: nothing happens. */

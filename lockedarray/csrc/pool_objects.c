@@ -57,7 +57,7 @@ static PyObject *take(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return array;
 }
 
-PyObject *region_of_pool(PyObject *self, size_t data_bytes)
+PyObject *region_of_pool(PyObject *self, size_t data_bytes, int fd)
 {
     enum pool_refusal refusal;
     struct failure failure;
@@ -67,7 +67,7 @@ PyObject *region_of_pool(PyObject *self, size_t data_bytes)
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS
-    region = pool_take_mirror(pool_of(self), data_bytes, &refusal, &failure);
+    region = pool_take_mirror(pool_of(self), data_bytes, fd, &refusal, &failure);
     Py_END_ALLOW_THREADS
     if (region != NULL)
         return region_object(region);

@@ -63,11 +63,8 @@ static int map_within_reservation(struct region *region, size_t pages, const str
     return 0;
 }
 
-static int map_mirror(struct region *region, size_t data_bytes, struct failure *failure)
+static int map_mirror(struct region *region, size_t data_bytes, int fd, struct failure *failure)
 {
-    int fd = mirror_file(data_bytes, failure);
-    if (fd < 0)
-        return fd;
     region->map_bytes = mirror_bytes(data_bytes);
     int error = os_reserve(&region->map_start, region->map_bytes, false);
     if (error == 0) {
@@ -75,7 +72,6 @@ static int map_mirror(struct region *region, size_t data_bytes, struct failure *
         if (error < 0)
             os_unmap(region->map_start, region->map_bytes);
     }
-    os_close(fd);
     region->hold.start = region->map_start;
     return error;
 }
@@ -84,7 +80,7 @@ static int map(struct region *region, size_t pages, const struct region_request 
 {
     failure->call = "mmap";
     if (request->mirrored)
-        return map_mirror(region, pages, failure);
+        return map_mirror(region, pages, request->fd, failure);
     if (request->guard || (request->huge && pages >= HUGE_PAGE))
         return map_within_reservation(region, pages, request);
     region->map_bytes = pages;

@@ -24,7 +24,8 @@ struct region_request {
     size_t alignment;  /* of the data, where a guard makes it end on a page */
     bool guard, huge;
     bool shared;       /* with forked children */
-    bool mirrored;     /* a ring's memory, see mirror.h */
+    bool mirrored;     /* a ring's memory, see mirror.h: */
+    int fd;            /* the file behind it */
     bool unlocked;     /* prefaulted only */
 };
 

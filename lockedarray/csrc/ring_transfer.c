@@ -1,5 +1,6 @@
 /* Blocks of frames into a ring and out of it. Every call keeps the GIL: giving it up and getting it back can take a
-   switch interval. None makes a system call, and only ring_read allocates. */
+   switch interval. None makes a system call, but to wake a sleeper, or to look after another process where it got less
+   than it wanted; and only ring_read allocates. */
 #include "arguments.h"
 #include "ring_objects.h"
 
@@ -63,7 +64,7 @@ static bool lies_in_a_row(const struct ring_object *self, const struct block *bl
 
 static size_t write_frames(struct ring_object *self, const struct block *block, size_t most)
 {
-    struct ring *ring = self->ring;
+    struct la_ring *ring = self->ring;
     size_t frames = block->frames < most ? block->frames : most;
     char *to = ring->data + ring->writer.position;
     if (lies_in_a_row(self, block))
@@ -71,7 +72,7 @@ static size_t write_frames(struct ring_object *self, const struct block *block, 
     else
         frames_gather(to, &block->at, frames, &self->format);
     ring->writer.window = 0;
-    ring_advance_writer(ring, frames);
+    la_ring_commit(ring, frames);
     return frames;
 }
 
@@ -81,15 +82,13 @@ static PyObject *write_block(PyObject *object, PyObject *block_object, bool drop
     struct block block;
     if (block_open(self, block_object, "block", &block) < 0)
         return NULL;
-    if (ring_is_closed(self->ring))
-        return ring_raise_closed();
-    int64_t writable = ring_writable(self->ring, block.frames);
+    int64_t writable = ring_room(self, block.frames);
     if (writable < 0)
-        return ring_raise_corrupted();
+        return ring_raise(writable);
     size_t taken = write_frames(self, &block, (size_t)writable);
     if (drop && taken < block.frames)
-        ring_count(&self->ring->shared->overruns, &self->ring->shared->frames_lost, block.frames - taken);
-    return PyLong_FromSize_t(taken);
+        la_ring_lose(self->ring, block.frames - taken);
+    return ring_number(&self->taken, taken);
 }
 
 PyObject *ring_write(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
@@ -108,14 +107,14 @@ PyObject *ring_write(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
 
 static void read_frames(struct ring_object *self, const struct block *out, size_t frames)
 {
-    struct ring *ring = self->ring;
+    struct la_ring *ring = self->ring;
     const char *from = ring->data + ring->reader.position;
     if (lies_in_a_row(self, out))
         memmove(out->at.at, from, frames * self->format.frame_bytes);
     else
         frames_scatter(&out->at, from, frames, &self->format);
     ring->reader.window = 0;
-    ring_advance_reader(ring, frames);
+    la_ring_consume(ring, frames);
 }
 
 static int out_open(const struct ring_object *self, PyObject *out, struct block *block)
@@ -128,15 +127,14 @@ static int out_open(const struct ring_object *self, PyObject *out, struct block 
 static PyObject *read_block(PyObject *object, PyObject *out, const void *fill)
 {
     struct ring_object *self = ring_object_of(object);
-    struct ring *ring = self->ring;
+    struct la_ring *ring = self->ring;
     struct block block;
     if (out_open(self, out, &block) < 0)
         return NULL;
-    /* Before the frames are looked for: what was written before the close must still be found. */
-    bool closed = fill != NULL && ring_is_closed(ring);
-    int64_t readable = ring_readable(ring, block.frames);
+    bool closed;
+    int64_t readable = ring_supply(self, block.frames, &closed);
     if (readable < 0)
-        return ring_raise_corrupted();
+        return ring_raise(readable);
     size_t frames = block.frames < (size_t)readable ? block.frames : (size_t)readable;
     read_frames(self, &block, frames);
     if (fill != NULL && frames < block.frames) {
@@ -144,9 +142,9 @@ static PyObject *read_block(PyObject *object, PyObject *out, const void *fill)
         block.at.at += (ptrdiff_t)frames * block.at.frame_stride;
         frames_fill(&block.at, fill, missed, &self->format);
         if (!closed) /* what follows the end is no loss */
-            ring_count(&ring->shared->underruns, &ring->shared->frames_missed, missed);
+            la_ring_miss(ring, missed);
     }
-    return PyLong_FromSize_t(frames);
+    return ring_number(&self->got, frames);
 }
 
 /* Making an item of a number runs NumPy's code and perhaps Python's: first of all, while nothing has been read. */
@@ -203,11 +201,12 @@ PyObject *ring_read(PyObject *object, PyObject *n)
 {
     struct ring_object *self = ring_object_of(object);
     size_t wanted;
+    bool closed;
     if (ring_take_count(n, "n", &wanted) < 0)
         return NULL;
-    int64_t readable = ring_readable(self->ring, wanted);
+    int64_t readable = ring_supply(self, wanted, &closed);
     if (readable < 0)
-        return ring_raise_corrupted();
+        return ring_raise(readable);
     PyObject *block = ring_new_block(self, wanted < (size_t)readable ? wanted : (size_t)readable, NULL, true);
     PyObject *frames = block == NULL ? NULL : read_block(object, block, NULL);
     if (frames == NULL)

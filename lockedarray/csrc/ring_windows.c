@@ -5,15 +5,13 @@
 PyObject *ring_write_window(PyObject *object, PyObject *n)
 {
     struct ring_object *self = ring_object_of(object);
-    struct ring *ring = self->ring;
+    struct la_ring *ring = self->ring;
     size_t wanted;
     if (ring_take_count(n, "n", &wanted) < 0)
         return NULL;
-    if (ring_is_closed(ring))
-        return ring_raise_closed();
-    int64_t writable = ring_writable(ring, wanted);
+    int64_t writable = ring_room(self, wanted);
     if (writable < 0)
-        return ring_raise_corrupted();
+        return ring_raise(writable);
     size_t frames = wanted < (size_t)writable ? wanted : (size_t)writable;
     PyObject *window = ring_new_block(self, frames, ring->data + ring->writer.position, true);
     if (window != NULL)
@@ -24,13 +22,14 @@ PyObject *ring_write_window(PyObject *object, PyObject *n)
 PyObject *ring_read_window(PyObject *object, PyObject *n)
 {
     struct ring_object *self = ring_object_of(object);
-    struct ring *ring = self->ring;
+    struct la_ring *ring = self->ring;
     size_t wanted;
+    bool closed;
     if (ring_take_count(n, "n", &wanted) < 0)
         return NULL;
-    int64_t readable = ring_readable(ring, wanted);
+    int64_t readable = ring_supply(self, wanted, &closed);
     if (readable < 0)
-        return ring_raise_corrupted();
+        return ring_raise(readable);
     size_t frames = wanted < (size_t)readable ? wanted : (size_t)readable;
     PyObject *window = ring_new_block(self, frames, ring->data + ring->reader.position, false);
     if (window != NULL)
@@ -39,7 +38,7 @@ PyObject *ring_read_window(PyObject *object, PyObject *n)
 }
 
 /* Take k frames off an open window. */
-static int close_window(struct ring_side *side, PyObject *k, const char *window, size_t *frames)
+static int close_window(struct la_ring_side *side, PyObject *k, const char *window, size_t *frames)
 {
     if (ring_take_count(k, "k", frames) < 0)
         return -1;
@@ -54,22 +53,22 @@ static int close_window(struct ring_side *side, PyObject *k, const char *window,
 
 PyObject *ring_commit(PyObject *object, PyObject *k)
 {
-    struct ring *ring = ring_object_of(object)->ring;
+    struct la_ring *ring = ring_object_of(object)->ring;
     size_t frames;
-    if (ring_is_closed(ring))
-        return ring_raise_closed();
+    if (la_ring_is_closed(ring))
+        return ring_raise(LA_RING_CLOSED);
     if (close_window(&ring->writer, k, "write_window", &frames) < 0)
         return NULL;
-    ring_advance_writer(ring, frames);
+    la_ring_commit(ring, frames);
     Py_RETURN_NONE;
 }
 
 PyObject *ring_consume(PyObject *object, PyObject *k)
 {
-    struct ring *ring = ring_object_of(object)->ring;
+    struct la_ring *ring = ring_object_of(object)->ring;
     size_t frames;
     if (close_window(&ring->reader, k, "read_window", &frames) < 0)
         return NULL;
-    ring_advance_reader(ring, frames);
+    la_ring_consume(ring, frames);
     Py_RETURN_NONE;
 }

@@ -1,0 +1,63 @@
+"""How memory that is shared travels to another process: by its descriptor, and never by its bytes."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Callable
+from multiprocessing.reduction import DupFd, ForkingPickler
+from typing import Any, NoReturn
+
+import numpy as np
+
+
+def write_dtype(dtype: np.dtype[Any]) -> bytes:
+    """Return the text that names a dtype in a shared header: as ``.npy`` files have it."""
+    try:
+        return repr(np.lib.format.dtype_to_descr(dtype)).encode("ascii")
+    except (ValueError, UnicodeEncodeError):
+        return b""  # fields that overlap, or names beyond ASCII: it stays at home
+
+
+def read_dtype(text: bytes) -> np.dtype[Any]:
+    """Return the dtype that a shared header names; a ValueError for whatever else stands there."""
+    try:
+        return np.lib.format.descr_to_dtype(ast.literal_eval(text.decode("ascii")))
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+        raise ValueError(f"the shared header names no dtype: {text[:80]!r}") from error
+
+
+def _arrive(
+    attach: Callable[..., Any], ticket: Any, event_tickets: list[Any], options: dict[str, Any]
+) -> Any:
+    """Attach in the other process; the descriptors that came with the message are closed again."""
+    opened = []
+    try:
+        opened.append(ticket.detach())
+        opened.extend(each.detach() for each in event_tickets)
+        if event_tickets:
+            options = options | {"eventfds": tuple(opened[1:])}
+        return attach(opened[0], **options)
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _depart(shared: Any) -> tuple[Any, ...]:
+    tickets = [DupFd(fd) for fd in (shared.fileno(), *(getattr(shared, "eventfds", None) or ()))]
+    return _arrive, (type(shared).attach, tickets[0], tickets[1:], shared._travel_options())
+
+
+def by_descriptor(kind: type[Any]) -> None:
+    """Let objects of this class go through multiprocessing's pickler: it alone can send descriptors."""
+    ForkingPickler.register(kind, _depart)
+
+
+def refuse_pickle(shared: object) -> NoReturn:
+    """Raise what `pickle.dumps` and `copy` of such an object come to."""
+    name = type(shared).__name__
+    raise TypeError(
+        f"a {name} is memory, and pickle sends values: give it to a multiprocessing.Process as an argument, "
+        f"send it through a multiprocessing connection, or send {name}.fileno() with socket.send_fds and "
+        f"call {name}.attach there"
+    )
