@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal, NoReturn, Self, SupportsIndex
 
 import numpy as np
@@ -108,14 +109,9 @@ class RingBuffer(_native.Ring, AsyncWaits):
         eventfd: bool = False,
     ) -> Self:
         item = np.dtype(dtype)
-        text = write_dtype(item)
-        make = super().__new__
-
-        def locked_or_not(locked: bool) -> Self:
-            flags = 0 if locked else UNLOCKED
-            return make(cls, capacity, channels, item, text, None, flags, -1, True if eventfd else None)
-
-        return lock_or_warn(on_error, locked_or_not)
+        make = partial(super().__new__, cls, capacity, channels, item, write_dtype(item), None)
+        events: Literal[True] | None = True if eventfd else None
+        return lock_or_warn(on_error, lambda locked: make(0 if locked else UNLOCKED, -1, events))
 
     @classmethod
     def _in_pool(
@@ -169,13 +165,8 @@ class RingBuffer(_native.Ring, AsyncWaits):
         item = read_dtype(text)
         if item.itemsize != item_bytes:
             raise ValueError(f"the shared header names {item}, but items of {item_bytes} bytes")
-        make = super().__new__
-
-        def locked_or_not(locked: bool) -> Self:
-            flags = 0 if locked else UNLOCKED
-            return make(cls, capacity, channels, item, text, None, flags, fd, eventfds)
-
-        return lock_or_warn(on_error, locked_or_not)
+        make = partial(super().__new__, cls, capacity, channels, item, text, None)
+        return lock_or_warn(on_error, lambda locked: make(0 if locked else UNLOCKED, fd, eventfds))
 
     def blocks(self, n: SupportsIndex) -> Iterator[NDArray[Any]]:
         """Yield block after block of `n` frames, waiting for each, until the ring is closed.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from typing import SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex
+
+if TYPE_CHECKING:
+    import asyncio
 
 LOOK = 0.05  # seconds, as ring_wait.h has it: a peer that dies writes to no descriptor
 
@@ -39,6 +41,11 @@ class AsyncWaits:
         return await _wait(self.arm_write, self.wait_write, self.eventfds, 1, n, timeout)  # type: ignore[attr-defined]
 
 
+def _tell(told: asyncio.Future[None]) -> None:
+    if not told.done():
+        told.set_result(None)
+
+
 async def _wait(
     arm: Callable[[SupportsIndex], bool],
     wait: Callable[[SupportsIndex, float], bool],
@@ -47,13 +54,16 @@ async def _wait(
     n: SupportsIndex,
     timeout: float | None,
 ) -> bool:
+    import asyncio  # takes 20 ms, and whoever waits here has it already
+
     loop = asyncio.get_running_loop()
-    wait(n, 0.0 if timeout is None else timeout * 0)  # what is wrong with the arguments, is said now
+    # What is wrong with the arguments, is said now; that is all this call is for.
+    wait(n, 0.0 if timeout is None or timeout >= 0 else timeout)
     until = None if timeout is None else loop.time() + timeout
     while arm(n):
         assert eventfds is not None
-        told = loop.create_future()
-        loop.add_reader(eventfds[side], lambda told=told: told.done() or told.set_result(None))
+        told: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(eventfds[side], _tell, told)
         left = LOOK if until is None else min(LOOK, until - loop.time())
         try:
             await asyncio.wait_for(told, max(0.0, left))

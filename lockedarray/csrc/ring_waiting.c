@@ -45,18 +45,23 @@ static int check_present(const struct ring_object *self)
     return -1;
 }
 
+/* ns from one look at Python's signals to the next. A signal that comes when the GIL has been given up, and before the
+   futex is slept on, interrupts no sleep: its handler in C has left a note for Python's, and returned. */
+#define SIGNALS INT64_C(20000000)
+
 static PyObject *wait_for(struct ring_object *self, struct la_ring_side *side, size_t n, int64_t until)
 {
     int state = la_ring_can(self->ring, side, n);
     while (state == LA_RING_TIMEOUT || state == LA_RING_INTERRUPTED) {
         if (check_present(self) < 0)
             return NULL;
+        int64_t now = la_ring_now(), latest = until - now > SIGNALS ? now + SIGNALS : until;
         Py_BEGIN_ALLOW_THREADS
-        state = la_ring_wait(self->ring, side, n, until);
+        state = la_ring_wait(self->ring, side, n, latest);
         Py_END_ALLOW_THREADS
-        if (state == LA_RING_TIMEOUT)
+        if (state == LA_RING_TIMEOUT && latest == until)
             Py_RETURN_FALSE;
-        if (state == LA_RING_INTERRUPTED && PyErr_CheckSignals() < 0)
+        if ((state == LA_RING_TIMEOUT || state == LA_RING_INTERRUPTED) && PyErr_CheckSignals() < 0)
             return NULL;
     }
     return state == LA_RING_CORRUPTED ? ring_raise(state) : PyBool_FromLong(state == LA_RING_READY);

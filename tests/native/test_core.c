@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mirror.h"
 #include "pool.h"
 #include "region.h"
 
@@ -50,7 +51,8 @@ int main(void)
     check(region->address + 12 == region->hold.end && vmlck() == start + page, "a guarded region ends on a page");
     region_release(region);
 
-    region = region_create(&(struct region_request){.nbytes = page, .mirrored = true}, &failure);
+    int fd = mirror_file(page, &failure);
+    region = region_create(&(struct region_request){.nbytes = page, .mirrored = true, .fd = fd}, &failure);
     check(vmlck() == start + 4 * page, "a mirror costs twice");
     memcpy((void *)region->address, "abc", 3);
     check(memcmp((void *)(region->address + page), "abc", 3) == 0, "both halves are the same memory");
@@ -58,7 +60,7 @@ int main(void)
 
     struct pool *pool = pool_create(&(struct region_request){.nbytes = 8 * page}, &failure);
     struct region *taken = pool_take(pool, 1, &refusal);
-    struct region *ring = pool_take_mirror(pool, page, &refusal, &failure);
+    struct region *ring = pool_take_mirror(pool, page, fd, &refusal, &failure);
     check(taken != NULL && ring != NULL && vmlck() == start + 8 * page, "taking does not change the locked total");
     check(pool_take(pool, 4 * page, &refusal) == NULL && refusal == POOL_EXHAUSTED, "a pool can be exhausted");
     region_release(taken);
@@ -67,6 +69,7 @@ int main(void)
     check(figures.capacity == figures.in_use + figures.available + figures.returned, "the pool's sum");
     pool_release(pool);
     region_release(ring);
+    os_close(fd);
     check(vmlck() == start, "everything is given back");
 
     printf("%d passed, %d failed\n", passed, failed);
