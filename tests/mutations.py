@@ -49,8 +49,8 @@ MUTATIONS = [
         "index published before the copy",
         "ring_transfer.c",
         "    char *to = ring->data + ring->writer.position;\n",
-        "    char *to = ring->data + ring->writer.position;\n    ring_advance_writer(ring, frames);\n"
-        "#define ring_advance_writer(ring, frames) (void)0\n",
+        "    char *to = ring->data + ring->writer.position;\n    la_ring_commit(ring, frames);\n"
+        "#define la_ring_commit(ring, frames) (void)0\n",
         "test_ring_realtime.py",
     ),
     Mutation(

@@ -27,6 +27,17 @@ static int take_byte(int fd, bool shared, uint64_t *id)
     return error;
 }
 
+/* Another open file in place of `fd`: a mapping keeps the one that it was made of, and a forked child's mapping would
+   keep our lock when we are dead. Without /proc it stays that one. Or -errno, and `fd` is closed. */
+static int open_apart(int fd)
+{
+    int apart = os_reopen(fd);
+    if (apart == -ENOENT)
+        return fd;
+    os_close(fd);
+    return apart;
+}
+
 static void enlist(struct presence *presence)
 {
     registry_enter();
@@ -40,6 +51,9 @@ static void enlist(struct presence *presence)
 
 int presence_begin(struct presence *presence, struct la_ring *ring, int fd)
 {
+    fd = open_apart(fd);
+    if (fd < 0)
+        return fd;
     *presence = (struct presence){.ring = ring, .fd = fd, .handed_fd = -1};
     int error = take_byte(fd, false, &ring->id);
     if (error < 0) {

@@ -244,6 +244,8 @@ static int take_events(struct ring_object *self, PyObject *events)
                 raise_refused("eventfd", self->events[k], 0);
                 return -1;
             }
+        /* Whoever polls is not woken every millisecond, as a sleeper is until it was seen: both sides look at once. */
+        self->ring->shared->reader_waits = self->ring->shared->writer_waits = 1;
     } else {
         if (!PyArg_ParseTuple(events, "ii", &given[0], &given[1]))
             return -1;

@@ -29,7 +29,14 @@
    -----
    What a process relies on lies in its private page. Of the header it reads the indices, which are checked, and flags,
    of which any value will do: another process can stop a ring, and can write wrong frames, but not make this one read
-   or write anywhere else. */
+   or write anywhere else.
+
+   Speed
+   -----
+   A block takes three transfers from CPU to CPU: the writer's of its lines, the reader's of the index, then of the
+   data. The index is stored right after the data: with private notes in between, 8 bytes came 50 ns later, of 250. A
+   reader that touches the data along with the index saves the third, but of more than a line takes away what is still
+   being written, and 512 bytes came 25% later: one line at most is fetched ahead. Lines 64 or 128 apart are alike. */
 #ifndef LOCKEDARRAY_INCLUDED_RING_H
 #define LOCKEDARRAY_INCLUDED_RING_H
 
@@ -48,6 +55,7 @@ enum {
 
 /* Two cache lines: prefetchers fetch pairs. */
 #define LA_RING_LINE __attribute__((aligned(128)))
+#define LA_RING_AHEAD 64u /* one: at most so many bytes are fetched before they are known to be there */
 
 /* The header, byte by byte; numbers in the machine's own order. What is set by the maker does not change; each line
    after it is written by one side, or seldom. Bytes that are not named are zero. */
@@ -139,9 +147,9 @@ static inline void la_ring_catch_up(struct la_ring *ring, struct la_ring_side *s
                                     uint64_t *id)
 {
     __extension__ typedef unsigned __int128 wide;
-    if (!ring->counted) /* a forked child is not, until it takes part */
+    /* A forked child is not counted until it takes part; its two sides may do so at once, in two threads. */
+    if (!__atomic_exchange_n(&ring->counted, 1, __ATOMIC_RELAXED))
         __atomic_fetch_add(&ring->shared->attached, 1, __ATOMIC_RELAXED);
-    ring->counted = 1;
     /* Pairs with the release of whoever was this side before: its frames come before ours. */
     side->index = __atomic_load_n(index, __ATOMIC_ACQUIRE);
     side->position = (size_t)((wide)side->index * ring->frame_bytes % ring->data_bytes);
@@ -193,11 +201,15 @@ static inline int64_t la_ring_readable(struct la_ring *ring, uint64_t wanted)
     uint64_t held = reader->other - reader->index;
     if (LA_RING_LIKELY(held >= wanted && held <= ring->capacity))
         return (int64_t)held;
+    if (wanted * ring->frame_bytes <= LA_RING_AHEAD)
+        __builtin_prefetch(ring->data + reader->position);
     /* Pairs with the release in la_ring_commit: the frames before this index are in the data. */
     reader->other = __atomic_load_n(&ring->shared->written, __ATOMIC_ACQUIRE);
     held = reader->other - reader->index;
-    if (LA_RING_LIKELY(held <= ring->capacity))
+    if (LA_RING_LIKELY(held - 1 < ring->capacity)) /* not empty: what a spin ends with is what has to be fast */
         return (int64_t)held;
+    if (held == 0)
+        return 0;
     reader->other = reader->index; /* empty, as long as it says what cannot be */
     return LA_RING_CORRUPTED;
 }
@@ -257,9 +269,9 @@ static inline int64_t la_ring_write_window(struct la_ring *ring, uint64_t wanted
 /* Hand the first frames of the window to the reader: no more than it has. */
 static inline void la_ring_commit(struct la_ring *ring, uint64_t frames)
 {
-    la_ring_step(ring, &ring->writer, frames);
     /* Publishes the frames just written; pairs with the acquire in la_ring_readable. */
-    __atomic_store_n(&ring->shared->written, ring->writer.index, __ATOMIC_RELEASE);
+    __atomic_store_n(&ring->shared->written, ring->writer.index + frames, __ATOMIC_RELEASE);
+    la_ring_step(ring, &ring->writer, frames);
     if (!LA_RING_LIKELY(!__atomic_load_n(&ring->shared->reader_waits, __ATOMIC_RELAXED)))
         la_ring_tell_reader(ring);
 }
@@ -275,9 +287,9 @@ static inline int64_t la_ring_read_window(struct la_ring *ring, uint64_t wanted,
 /* Give the room of the first frames of the window back to the writer: no more than it has. */
 static inline void la_ring_consume(struct la_ring *ring, uint64_t frames)
 {
-    la_ring_step(ring, &ring->reader, frames);
     /* The frames were read before; pairs with the acquire in la_ring_writable. */
-    __atomic_store_n(&ring->shared->read, ring->reader.index, __ATOMIC_RELEASE);
+    __atomic_store_n(&ring->shared->read, ring->reader.index + frames, __ATOMIC_RELEASE);
+    la_ring_step(ring, &ring->reader, frames);
     if (!LA_RING_LIKELY(!__atomic_load_n(&ring->shared->writer_waits, __ATOMIC_RELAXED)))
         la_ring_tell_writer(ring);
 }

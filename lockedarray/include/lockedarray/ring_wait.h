@@ -14,7 +14,7 @@
 
    With both fences (sequentially consistent, so that they have one order) whichever comes second sees what was stored
    before the first. The writer's costs more than the rest of a small write; so it is only made once the reader has
-   ever slept: reader_waits, which stays set. The writer tells that it has seen that (writer_looks, behind its fence).
+   ever slept: reader_waits, which stays set. The writer tells that it has seen that (writer_looks).
    Until then the reader sleeps a millisecond at a time, since a writer that has not seen the flag makes no fence.
    The other direction is the same with the names exchanged. tests/models/ring_wait.pml tries every order.
 
@@ -122,7 +122,7 @@ static LA_RING_RARELY void la_ring_tell_reader(struct la_ring *ring)
     struct la_ring_shared *shared = ring->shared;
     /* Pairs with the fence in la_ring_sleep: the reader sees this index, or this sees that the reader sleeps. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    __atomic_store_n(&shared->writer_looks, 1, __ATOMIC_RELAXED); /* the fence before it orders it */
+    __atomic_store_n(&shared->writer_looks, 1, __ATOMIC_RELAXED); /* from here on each commit makes a fence */
     if (__atomic_load_n(&shared->reader_sleeps, __ATOMIC_RELAXED) &&
         (int64_t)(ring->writer.index - __atomic_load_n(&shared->reader_wants, __ATOMIC_RELAXED)) >= 0)
         la_ring_rouse(&shared->reader_sleeps, ring->reader.event);
@@ -263,9 +263,9 @@ static inline int la_ring_wait(struct la_ring *ring, struct la_ring_side *side, 
     }
     while (state == LA_RING_TIMEOUT) {
         la_ring_look(ring, side);
+        if (la_ring_now() >= until)
+            return la_ring_can(ring, side, n); /* after the look, which may have closed the ring */
         state = la_ring_sleep(ring, side, n, until);
-        if (state == LA_RING_TIMEOUT && la_ring_now() >= until)
-            break;
     }
     return state;
 }
