@@ -19,10 +19,21 @@ import arrays
 import numpy as np
 import pool
 import ring
+import ring_gil
+import ring_peers
+import ring_processes
 import table
 from timing import measure, rows
 
-BENCHMARKS = {"arrays": arrays, "pool": pool, "ring": ring, "table": table}
+BENCHMARKS = {
+    "arrays": arrays,
+    "pool": pool,
+    "ring": ring,
+    "ring_gil": ring_gil,
+    "ring_peers": ring_peers,
+    "ring_processes": ring_processes,
+    "table": table,
+}
 
 
 def main() -> int:

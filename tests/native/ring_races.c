@@ -23,7 +23,7 @@ struct stage {
 static void wait_for_turn(struct stage *stage, int turn)
 {
     while (__atomic_load_n(&stage->turn, __ATOMIC_RELAXED) != turn)
-        la_ring_pause();
+        sched_yield();
 }
 
 static void pass_on(struct stage *stage)
@@ -81,7 +81,7 @@ static void *exchange_reader(void *argument)
         while (!read_block(&stage->ring, k))
             la_ring_wait_read(&stage->ring, BLOCK, LA_RING_FOREVER);
     while (!la_ring_is_closed(&stage->ring))
-        la_ring_pause();
+        sched_yield();
     expect(stage->last == ROUNDS, "what was stored before the close");
     return NULL;
 }
@@ -102,7 +102,7 @@ static void *watched_reader(void *argument)
     wait_for_turn(stage, 1);
     stage->last = 2;
     while (!read_block(&stage->ring, 1))
-        la_ring_pause();
+        sched_yield();
     return NULL;
 }
 
@@ -110,11 +110,11 @@ static void *watcher(void *argument)
 {
     struct stage *stage = (struct stage *)argument;
     while (la_ring_held(&stage->ring) == 0)
-        la_ring_pause();
+        sched_yield();
     expect(stage->first == 1, "what was stored before the block");
     pass_on(stage);
     while (la_ring_held(&stage->ring) != 0)
-        la_ring_pause();
+        sched_yield();
     expect(stage->last == 2, "what was stored before the block was given back");
     return NULL;
 }

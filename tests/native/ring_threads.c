@@ -125,7 +125,7 @@ static void *writer(void *none)
         if (taken < 0)
             stop("a write was refused", sent);
         if (taken == 0)
-            la_ring_pause();
+            sched_yield();
         sent += (uint64_t)taken;
     }
     la_ring_close(&ring);
@@ -147,7 +147,7 @@ static void *reader(void *none)
         if (taken == 0 && ended)
             break;
         if (taken == 0)
-            la_ring_pause();
+            sched_yield();
         received += (uint64_t)taken;
     }
     if (received != frames_to_send)

@@ -53,8 +53,7 @@ enum {
     LA_RING_CLOSED = -2     /* nothing more can be written */
 };
 
-/* Two cache lines: prefetchers fetch pairs. */
-#define LA_RING_LINE __attribute__((aligned(128)))
+#define LA_RING_LINE __attribute__((aligned(128))) /* two cache lines: prefetchers fetch pairs */
 #define LA_RING_AHEAD 64u /* one: at most so many bytes are fetched before they are known to be there */
 
 /* The header, byte by byte; numbers in the machine's own order. What is set by the maker does not change; each line
@@ -104,8 +103,8 @@ struct la_ring_shared {
 /* One side, in the private page. */
 struct la_ring_side {
     uint64_t index;    /* frames written, or read */
+    uint64_t position; /* of the index, in bytes into the data; stored with it */
     uint64_t other;    /* the other side's index, when last looked at: what it allows is certain */
-    size_t position;   /* of the index, in bytes into the data */
     uint64_t window;   /* frames that Python may still commit, or consume */
     int64_t looked;    /* when this process last asked whether the other side lives, in ns */
     uint32_t mine;     /* not 0: this process is that side, and has caught up with the header */
@@ -152,7 +151,7 @@ static inline void la_ring_catch_up(struct la_ring *ring, struct la_ring_side *s
         __atomic_fetch_add(&ring->shared->attached, 1, __ATOMIC_RELAXED);
     /* Pairs with the release of whoever was this side before: its frames come before ours. */
     side->index = __atomic_load_n(index, __ATOMIC_ACQUIRE);
-    side->position = (size_t)((wide)side->index * ring->frame_bytes % ring->data_bytes);
+    side->position = (uint64_t)((wide)side->index * ring->frame_bytes % ring->data_bytes);
     side->window = 0;
     side->mine = 1;
     __atomic_store_n(id, ring->id, __ATOMIC_RELAXED); /* says whose life counts; publishes nothing */
@@ -250,9 +249,10 @@ static inline void la_ring_close(struct la_ring *ring)
 
 static inline void la_ring_step(const struct la_ring *ring, struct la_ring_side *side, uint64_t frames)
 {
-    size_t position = side->position + (size_t)frames * ring->frame_bytes;
-    side->position = position >= ring->data_bytes ? position - ring->data_bytes : position;
-    side->index += frames;
+    typedef uint64_t pair __attribute__((vector_size(16), may_alias)); /* one store: the buffer holds more frames */
+    uint64_t position = side->position + frames * ring->frame_bytes;
+    pair moved = {side->index + frames, position >= ring->data_bytes ? position - ring->data_bytes : position};
+    *(pair *)&side->index = moved;
 }
 
 /* Where the next frames are to be written: *at is one contiguous piece of as many frames as are returned, at most

@@ -31,6 +31,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -63,15 +64,6 @@ static inline int64_t la_ring_now(void)
     struct timespec now;
     clock_gettime(1 /* CLOCK_MONOTONIC */, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static inline void la_ring_pause(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
 }
 
 /* Sleep while *word is `value`, until a moment of the monotonic clock at the latest; 0 or an errno. */
@@ -258,7 +250,7 @@ static inline int la_ring_wait(struct la_ring *ring, struct la_ring_side *side, 
     int state = la_ring_can(ring, side, n);
     int64_t spin = la_ring_now() + LA_RING_SPIN;
     while (state == LA_RING_TIMEOUT && la_ring_now() < (spin < until ? spin : until)) {
-        la_ring_pause();
+        sched_yield(); /* the other side may be waiting for this very CPU */
         state = la_ring_can(ring, side, n);
     }
     while (state == LA_RING_TIMEOUT) {
