@@ -26,6 +26,7 @@ from .errors import (  # noqa: E402
     RingCorrupted,
 )
 from .faults import no_page_faults, page_faults  # noqa: E402
+from .history import HistoryBuffer  # noqa: E402
 from .include_directory import get_include  # noqa: E402
 from .limits import locked_bytes, memlock_limit, set_memlock_limit  # noqa: E402
 from .loading import load  # noqa: E402
@@ -37,6 +38,7 @@ from .ring import RingBuffer  # noqa: E402
 from .table import LookupTable  # noqa: E402
 
 __all__ = [
+    "HistoryBuffer",
     "LockError",
     "LockWarning",
     "LookupTable",

@@ -31,7 +31,8 @@ class RingBuffer(_native.Ring, AsyncWaits):
     writer, the first to read the reader, until another does. A side whose process exits or is
     killed without `close` counts as closed within 100 ms: waits notice it, and so do `closed`,
     `eof` and a transfer that gets less than it wanted, which ask the kernel once in 50 ms.
-    Before anybody has written, the writer may be whoever has the ring; likewise the reader.
+    Before anybody has written, the writer may be whoever has the ring; likewise the reader. So a
+    process that dies before it ever had the ring, or used an inherited one, is not missed.
 
     Parameters
     ----------
@@ -165,8 +166,9 @@ class RingBuffer(_native.Ring, AsyncWaits):
         item = read_dtype(text)
         if item.itemsize != item_bytes:
             raise ValueError(f"the shared header names {item}, but items of {item_bytes} bytes")
+        events = None if eventfds is None else (eventfds[0], eventfds[1])
         make = partial(super().__new__, cls, capacity, channels, item, text, None)
-        return lock_or_warn(on_error, lambda locked: make(0 if locked else UNLOCKED, fd, eventfds))
+        return lock_or_warn(on_error, lambda locked: make(0 if locked else UNLOCKED, fd, events))
 
     def blocks(self, n: SupportsIndex) -> Iterator[NDArray[Any]]:
         """Yield block after block of `n` frames, waiting for each, until the ring is closed.

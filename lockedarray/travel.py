@@ -22,9 +22,12 @@ def write_dtype(dtype: np.dtype[Any]) -> bytes:
 def read_dtype(text: bytes) -> np.dtype[Any]:
     """Return the dtype that a shared header names; a ValueError for whatever else stands there."""
     try:
-        return np.lib.format.descr_to_dtype(ast.literal_eval(text.decode("ascii")))
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+        dtype = np.lib.format.descr_to_dtype(ast.literal_eval(text.decode("ascii")))
+    except Exception as error:  # NumPy's own refusals of what nobody would write are of any kind
         raise ValueError(f"the shared header names no dtype: {text[:80]!r}") from error
+    if dtype.hasobject or dtype.subdtype is not None:
+        raise ValueError(f"the shared header names a dtype that no such memory can have: {dtype}")
+    return dtype
 
 
 def _arrive(

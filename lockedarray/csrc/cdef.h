@@ -24,3 +24,14 @@ void faults_close(struct faults *faults);
 /* deadlines.c */
 int64_t deadline_at(int64_t t0, double seconds, int64_t k);
 int64_t deadline_next(int64_t t0, double seconds, int64_t k, int64_t now);
+
+/* ring_calls.c: for Numba, which calls them by address, with the GIL or without. */
+int64_t ring_call_write(uintptr_t address, uintptr_t block, uint64_t frames, intptr_t frame_stride,
+                        intptr_t channel_stride, int drop);
+int64_t ring_call_read(uintptr_t address, uintptr_t out, uint64_t frames, intptr_t frame_stride,
+                       intptr_t channel_stride, int fills);
+uint64_t ring_call_capacity(uintptr_t address);
+int64_t ring_call_held(uintptr_t address);
+int ring_call_closed(uintptr_t address);
+void ring_call_close(uintptr_t address);
+int ring_call_wait(uintptr_t address, int reads, uint64_t n, double seconds, uintptr_t thread);

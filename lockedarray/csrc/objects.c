@@ -51,8 +51,8 @@ static int attach(PyObject *module)
     if (status < 0)
         return -1;
     static int (*const inits[])(PyObject *) = {
-        region_objects_init, extent_objects_init, lock_objects_init,     pool_objects_init,
-        ring_objects_init,   table_objects_init,  periodic_objects_init,
+        region_objects_init, extent_objects_init,  lock_objects_init,  pool_objects_init,
+        ring_objects_init,   history_objects_init, table_objects_init, periodic_objects_init,
     };
     for (size_t i = 0; i < sizeof inits / sizeof *inits; i++)
         if (inits[i](module) < 0)

@@ -39,6 +39,7 @@ int extent_objects_init(PyObject *module);
 int lock_objects_init(PyObject *module);
 int pool_objects_init(PyObject *module);
 int ring_objects_init(PyObject *module);
+int history_objects_init(PyObject *module);
 int table_objects_init(PyObject *module);
 int periodic_objects_init(PyObject *module);
 

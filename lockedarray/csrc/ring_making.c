@@ -3,12 +3,7 @@
 #include "pool_objects.h"
 #include "region_objects.h"
 #include "ring_objects.h"
-
-#include <errno.h>
-#include <string.h>
-
-/* The text of a dtype ends with the smallest page. */
-#define DTYPE_ROOM (4096 - LA_RING_DTYPE)
+#include "shared_file.h"
 
 /* What is asked for, in numbers that have been checked. */
 struct ring_request {
@@ -24,28 +19,21 @@ struct ring_request {
     int fd;                 /* of somebody else's ring, or -1 */
 };
 
-static int take_positive(PyObject *object, const char *name, size_t *count)
+static bool fits(uint64_t capacity, uint64_t frame_bytes, uint64_t data_bytes)
 {
-    if (ring_take_count(object, name, count) == 0 && *count > 0)
-        return 0;
-    if (!PyErr_Occurred())
-        PyErr_Format(PyExc_ValueError, "%s must be at least 1, not 0", name);
-    return -1;
+    uint64_t needed;
+    return !__builtin_mul_overflow(capacity, frame_bytes, &needed) && region_pages(needed) == data_bytes;
 }
 
-static int check_dtype(PyArray_Descr *descr)
-{
-    const char *trouble = NULL;
-    if (PyDataType_REFCHK(descr))
-        trouble = "holds references to objects outside of the ring: locking the ring would not lock them";
-    else if (PyDataType_HASSUBARRAY(descr))
-        trouble = "is an array itself: take its element as the dtype, and channels for its length";
-    else if (PyDataType_ELSIZE(descr) == 0)
-        trouble = "has no bytes";
-    if (trouble != NULL)
-        PyErr_Format(PyExc_TypeError, "dtype %R %s", (PyObject *)descr, trouble);
-    return trouble == NULL ? 0 : -1;
-}
+static const struct shared_kind kind = {
+    .name = "ring",
+    .open_call = "open of the ring's file through /proc/self/fd",
+    .magic = LA_RING_MAGIC,
+    .version = LA_RING_VERSION,
+    .fits = fits,
+};
+_Static_assert(offsetof(struct shared_header, dtype_length) == offsetof(struct la_ring_shared, dtype_length) &&
+               SHARED_DTYPE == LA_RING_DTYPE, "the headers begin alike");
 
 static int measure(PyObject *capacity, PyObject *channels, struct ring_request *request)
 {
@@ -53,8 +41,8 @@ static int measure(PyObject *capacity, PyObject *channels, struct ring_request *
     request->columns = channels != Py_None;
     request->format.channels = 1;
     request->format.item_bytes = (size_t)PyDataType_ELSIZE(request->descr);
-    if (take_positive(capacity, "capacity", &frames) < 0 ||
-        (request->columns && take_positive(channels, "channels", &request->format.channels) < 0))
+    if (shared_take_positive(capacity, "capacity", &frames) < 0 ||
+        (request->columns && shared_take_positive(channels, "channels", &request->format.channels) < 0))
         return -1;
     request->capacity = frames;
     if (__builtin_mul_overflow(request->format.channels, request->format.item_bytes, &request->format.frame_bytes) ||
@@ -67,98 +55,22 @@ static int measure(PyObject *capacity, PyObject *channels, struct ring_request *
     return 0;
 }
 
-/* Somebody else's file. Its header may say anything, at any time: it is read once, into our own memory, and compared
-   with what cannot be changed, the file's sealed size. */
-
-static const char *distrust(int fd, struct la_ring_shared *header)
-{
-    size_t bytes;
-    int error = os_check_sealed(fd, &bytes);
-    if (error == -EINVAL)
-        return "it is not sealed against shrinking and growing";
-    if (error == 0)
-        error = os_read_file(fd, header, sizeof *header);
-    if (error == -EIO)
-        return "it is too short";
-    if (error < 0) {
-        errno = -error;
-        return "";
-    }
-    size_t page = os_page(), needed;
-    if (header->magic != LA_RING_MAGIC)
-        return "it does not begin as one";
-    if (header->version != LA_RING_VERSION)
-        return "it is of another version";
-    if (header->page_bytes != page)
-        return "it was made with pages of another size";
-    if (bytes <= page || bytes % page != 0 || header->data_bytes != bytes - page)
-        return "its header and its size do not agree";
-    if (header->capacity == 0 || header->frame_bytes == 0 ||
-        __builtin_mul_overflow(header->capacity, header->frame_bytes, &needed) || needed > header->data_bytes ||
-        header->frame_bytes != (uint64_t)header->item_bytes * (header->channels == 0 ? 1 : header->channels))
-        return "its frames do not fit into it";
-    if (header->dtype_length == 0 || header->dtype_length > DTYPE_ROOM)
-        return "it does not name its dtype";
-    return NULL;
-}
-
-static int trust(int fd, struct la_ring_shared *header)
-{
-    const char *trouble = distrust(fd, header);
-    if (trouble == NULL)
-        return 0;
-    if (*trouble == '\0')
-        PyErr_SetFromErrno(PyExc_OSError);
-    else
-        PyErr_Format(PyExc_ValueError, "descriptor %d is not that of a ring: %s", fd, trouble);
-    return -1;
-}
-
 /* ring_describe(fd) -> capacity, channels or None, bytes of an item, text of the dtype */
 PyObject *ring_describe(PyObject *Py_UNUSED(module), PyObject *descriptor)
 {
-    struct la_ring_shared header;
-    char page[LA_RING_DTYPE + DTYPE_ROOM];
-    int fd = PyObject_AsFileDescriptor(descriptor);
-    if (fd < 0 || trust(fd, &header) < 0)
-        return NULL;
-    int error = os_read_file(fd, page, sizeof page);
-    if (error < 0)
-        return raise_refused("pread", error, sizeof page);
-    PyObject *text = PyBytes_FromStringAndSize(page + LA_RING_DTYPE, header.dtype_length);
-    PyObject *channels = header.channels == 0 ? Py_NewRef(Py_None) : PyLong_FromUnsignedLong(header.channels);
-    if (text == NULL || channels == NULL) {
-        Py_XDECREF(text);
-        Py_XDECREF(channels);
-        return NULL;
-    }
-    return Py_BuildValue("KNIN", (unsigned long long)header.capacity, channels, header.item_bytes, text);
+    return shared_describe(&kind, descriptor);
 }
 
-/* The file: a new one, or somebody else's, opened anew so that it is ours alone. */
-static int open_file(const struct ring_request *request)
+static struct shared_header header_for(const struct ring_request *request)
 {
-    struct failure failure = {"open", 0};
-    struct la_ring_shared header;
-    if (request->fd < 0) {
-        int fd = mirror_file(request->data_bytes, &failure);
-        if (fd < 0)
-            raise_refused(failure.call, failure.error, request->data_bytes);
-        return fd;
-    }
-    int fd = os_reopen(request->fd);
-    if (fd < 0) {
-        raise_refused("open of the ring's file through /proc/self/fd", fd, 0);
-        return -1;
-    }
-    if (trust(fd, &header) == 0) {
-        if (header.capacity == request->capacity && header.frame_bytes == request->format.frame_bytes &&
-            header.data_bytes == request->data_bytes)
-            return fd;
-        PyErr_SetString(errors.ring_corrupted, "the ring's header changed while it was read");
-    }
-    os_close(fd);
-    return -1;
+    return (struct shared_header){
+        .frames = request->capacity,
+        .data_bytes = request->data_bytes,
+        .frame_bytes = request->format.frame_bytes,
+        .item_bytes = (uint32_t)request->format.item_bytes,
+        .channels = request->columns ? (uint32_t)request->format.channels : 0,
+        .dtype_length = (uint32_t)request->dtype_length,
+    };
 }
 
 static PyObject *make_region(const struct ring_request *request, int fd)
@@ -174,22 +86,9 @@ static PyObject *make_region(const struct ring_request *request, int fd)
     return region_make(&memory, mirror_bytes(request->data_bytes));
 }
 
-static void write_header(struct la_ring_shared *shared, const struct ring_request *request)
-{
-    shared->version = LA_RING_VERSION;
-    shared->page_bytes = (uint32_t)os_page();
-    shared->capacity = request->capacity;
-    shared->data_bytes = request->data_bytes;
-    shared->frame_bytes = request->format.frame_bytes;
-    shared->item_bytes = (uint32_t)request->format.item_bytes;
-    shared->channels = request->columns ? (uint32_t)request->format.channels : 0;
-    shared->dtype_length = (uint32_t)request->dtype_length;
-    memcpy((char *)shared + LA_RING_DTYPE, request->dtype_text, (size_t)request->dtype_length);
-    shared->magic = LA_RING_MAGIC;
-}
-
 /* In the private page, which is all zeros. */
-static struct la_ring *set_up(uintptr_t memory, const struct ring_request *request)
+static struct la_ring *set_up(uintptr_t memory, const struct ring_request *request,
+                              const struct shared_header *header)
 {
     struct la_ring *ring = la_ring_at(memory);
     ring->shared = (struct la_ring_shared *)mirror_shared_page(memory);
@@ -201,13 +100,14 @@ static struct la_ring *set_up(uintptr_t memory, const struct ring_request *reque
     ring->data_bytes = request->data_bytes;
     ring->fd = ring->writer.event = ring->reader.event = -1;
     if (request->fd < 0)
-        write_header(ring->shared, request);
+        shared_write_header(ring->shared, &kind, header, request->dtype_text);
     return ring;
 }
 
 static struct ring_object *make(PyTypeObject *type, const struct ring_request *request)
 {
-    int fd = open_file(request);
+    struct shared_header header = header_for(request);
+    int fd = shared_open(&kind, &header, request->fd);
     if (fd < 0)
         return NULL;
     PyObject *region = make_region(request, fd);
@@ -217,11 +117,12 @@ static struct ring_object *make(PyTypeObject *type, const struct ring_request *r
         os_close(fd);
         return NULL;
     }
-    self->ring = set_up(region_start(region), request);
+    self->ring = set_up(region_start(region), request, &header);
     self->region = region;
     self->descr = (PyArray_Descr *)Py_NewRef((PyObject *)request->descr);
     self->format = request->format;
     self->columns = request->columns;
+    self->named = request->dtype_length > 0;
     self->events[0] = self->events[1] = -1;
     int error = presence_begin(&self->presence, self->ring, fd);
     self->present = error == 0;
@@ -244,8 +145,6 @@ static int take_events(struct ring_object *self, PyObject *events)
                 raise_refused("eventfd", self->events[k], 0);
                 return -1;
             }
-        /* Whoever polls is not woken every millisecond, as a sleeper is until it was seen: both sides look at once. */
-        self->ring->shared->reader_waits = self->ring->shared->writer_waits = 1;
     } else {
         if (!PyArg_ParseTuple(events, "ii", &given[0], &given[1]))
             return -1;
@@ -269,10 +168,10 @@ PyObject *ring_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywo
                           &request.dtype_text, &request.dtype_length, &request.pool, &request.flags, &request.fd,
                           &events))
         return NULL;
-    if (request.dtype_length > (Py_ssize_t)DTYPE_ROOM)
+    if (request.dtype_length > SHARED_DTYPE_ROOM)
         request.dtype_length = 0; /* it cannot travel by its descriptor */
     struct ring_object *self = NULL;
-    if (check_dtype(request.descr) == 0 && measure(capacity, channels, &request) == 0)
+    if (shared_check_dtype(&kind, request.descr) == 0 && measure(capacity, channels, &request) == 0)
         self = make(type, &request);
     if (self != NULL && take_events(self, events) < 0)
         Py_CLEAR(self);

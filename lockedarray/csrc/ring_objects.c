@@ -46,7 +46,7 @@ static PyObject *ring_close_method(PyObject *object, PyObject *Py_UNUSED(none))
 static PyObject *ring_fileno(PyObject *object, PyObject *Py_UNUSED(none))
 {
     struct ring_object *self = ring_object_of(object);
-    if (self->ring->shared->dtype_length == 0) {
+    if (!self->named) {
         PyErr_SetString(PyExc_ValueError, "the ring cannot travel: its dtype's description is too long for the header");
         return NULL;
     }

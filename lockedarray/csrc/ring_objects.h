@@ -5,6 +5,7 @@
 #include "frames.h"
 #include "objects.h"
 #include "presence.h"
+#include "ring_room.h"
 
 /* A number of frames, and the int that Python gets for it. */
 struct number {
@@ -20,6 +21,7 @@ struct ring_object {
     struct frame_format format;
     bool columns; /* blocks are (n, channels) */
     bool present; /* `presence` has begun */
+    bool named;   /* the header names the dtype */
     struct presence presence;
     int events[2];      /* the eventfds of the reader and the writer, or -1 */
     struct number taken, got; /* what writing, and reading, returned last */
@@ -48,27 +50,6 @@ static inline PyObject *ring_number(struct number *last, size_t frames)
         *last = (struct number){frames, object};
     }
     return Py_NewRef(last->object);
-}
-
-/* What can be written: where that is less than wanted, it is asked whether the reader lives. Below zero: ring_raise. */
-static inline int64_t ring_room(struct ring_object *self, size_t wanted)
-{
-    struct la_ring *ring = self->ring;
-    int64_t frames = la_ring_writable(ring, wanted);
-    if (frames >= 0 && (uint64_t)frames < wanted)
-        la_ring_look(ring, &ring->writer);
-    return la_ring_is_closed(ring) ? LA_RING_CLOSED : frames;
-}
-
-/* What can be read, likewise; and whether the ring was closed before that was looked up. */
-static inline int64_t ring_supply(struct ring_object *self, size_t wanted, bool *closed)
-{
-    struct la_ring *ring = self->ring;
-    *closed = la_ring_is_closed(ring); /* first: what was written before the close must still be found */
-    int64_t frames = la_ring_readable(ring, wanted);
-    if (frames >= 0 && (uint64_t)frames < wanted && !*closed)
-        la_ring_look(ring, &ring->reader);
-    return frames;
 }
 
 /* A new array of so many frames; over `data`, if there is some, which then belongs to the region. */

@@ -82,7 +82,7 @@ static PyObject *write_block(PyObject *object, PyObject *block_object, bool drop
     struct block block;
     if (block_open(self, block_object, "block", &block) < 0)
         return NULL;
-    int64_t writable = ring_room(self, block.frames);
+    int64_t writable = ring_room(self->ring, block.frames);
     if (writable < 0)
         return ring_raise(writable);
     size_t taken = write_frames(self, &block, (size_t)writable);
@@ -132,7 +132,7 @@ static PyObject *read_block(PyObject *object, PyObject *out, const void *fill)
     if (out_open(self, out, &block) < 0)
         return NULL;
     bool closed;
-    int64_t readable = ring_supply(self, block.frames, &closed);
+    int64_t readable = ring_supply(self->ring, block.frames, &closed);
     if (readable < 0)
         return ring_raise(readable);
     size_t frames = block.frames < (size_t)readable ? block.frames : (size_t)readable;
@@ -204,7 +204,7 @@ PyObject *ring_read(PyObject *object, PyObject *n)
     bool closed;
     if (ring_take_count(n, "n", &wanted) < 0)
         return NULL;
-    int64_t readable = ring_supply(self, wanted, &closed);
+    int64_t readable = ring_supply(self->ring, wanted, &closed);
     if (readable < 0)
         return ring_raise(readable);
     PyObject *block = ring_new_block(self, wanted < (size_t)readable ? wanted : (size_t)readable, NULL, true);

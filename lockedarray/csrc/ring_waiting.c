@@ -109,7 +109,9 @@ static PyObject *arm(PyObject *object, bool reads, PyObject *frames)
     if (error < 0)
         return raise_refused("read of the eventfd", error, 0);
     la_ring_look(self->ring, side);
-    int state = la_ring_say(self->ring, side, n, LA_RING_ARMED);
+    int state = la_ring_can(self->ring, side, n); /* first: this process may not be that side yet */
+    if (state == LA_RING_TIMEOUT)
+        state = la_ring_say(self->ring, side, n, LA_RING_ARMED);
     return state == LA_RING_CORRUPTED ? ring_raise(state) : PyBool_FromLong(state == LA_RING_TIMEOUT);
 }
 

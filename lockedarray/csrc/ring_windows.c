@@ -9,7 +9,7 @@ PyObject *ring_write_window(PyObject *object, PyObject *n)
     size_t wanted;
     if (ring_take_count(n, "n", &wanted) < 0)
         return NULL;
-    int64_t writable = ring_room(self, wanted);
+    int64_t writable = ring_room(self->ring, wanted);
     if (writable < 0)
         return ring_raise(writable);
     size_t frames = wanted < (size_t)writable ? wanted : (size_t)writable;
@@ -27,7 +27,7 @@ PyObject *ring_read_window(PyObject *object, PyObject *n)
     bool closed;
     if (ring_take_count(n, "n", &wanted) < 0)
         return NULL;
-    int64_t readable = ring_supply(self, wanted, &closed);
+    int64_t readable = ring_supply(self->ring, wanted, &closed);
     if (readable < 0)
         return ring_raise(readable);
     size_t frames = wanted < (size_t)readable ? wanted : (size_t)readable;

@@ -63,7 +63,7 @@ struct la_ring_shared {
     uint32_t version;      /*    8 LA_RING_VERSION */
     uint32_t page_bytes;   /*   12 of the header; data begins there in the file */
     uint64_t capacity;     /*   16 frames */
-    uint64_t data_bytes;   /*   24 a multiple of page_bytes, at least capacity * frame_bytes */
+    uint64_t data_bytes;   /*   24 capacity * frame_bytes, in whole pages */
     uint64_t frame_bytes;  /*   32 channels * item_bytes */
     uint32_t item_bytes;   /*   40 */
     uint32_t channels;     /*   44 0: one item a frame, and blocks are 1-D */
