@@ -1,60 +1,29 @@
 /* Blocks of frames into a history and out of it. Every call keeps the GIL, and makes no system call; only what is
    returned is allocated. */
 #include "arguments.h"
+#include "block.h"
 #include "history_objects.h"
 
-struct block {
-    struct la_history_block at;
-    size_t frames;
-};
-
-static int refuse_shape(const struct history_object *self, PyArrayObject *array, const char *name)
+static int open_block(const struct history_object *self, PyObject *object, const char *name, struct block *block)
 {
-    size_t channels = self->history->format.channels;
-    PyObject *shape = PyArray_IntTupleFromIntp(PyArray_NDIM(array), PyArray_DIMS(array));
-    if (shape != NULL && !self->columns)
-        PyErr_Format(PyExc_ValueError, "%s must have the shape (frames,), not %R", name, shape);
-    else if (shape != NULL)
-        PyErr_Format(PyExc_ValueError, "%s must have the shape (frames, %zd)%s, not %R", name, channels,
-                     channels == 1 ? " or (frames,)" : "", shape);
-    Py_XDECREF(shape);
-    return -1;
+    const struct la_history *history = self->history;
+    struct block_format format = {"history", self->descr, history->format.channels, history->format.item_bytes,
+                                  self->columns};
+    return block_open(&format, object, name, block);
 }
 
-static int block_open(const struct history_object *self, PyObject *object, const char *name, struct block *block)
+static struct la_history_block memory_of(const struct block *block)
 {
-    if (!PyArray_Check(object)) {
-        PyErr_Format(PyExc_TypeError, "%s must be a numpy.ndarray of %S, not %R", name, (PyObject *)self->descr,
-                     (PyObject *)Py_TYPE(object));
-        return -1;
-    }
-    PyArrayObject *array = (PyArrayObject *)object;
-    if (PyArray_DESCR(array) != self->descr && !PyArray_EquivTypes(PyArray_DESCR(array), self->descr)) {
-        PyErr_Format(PyExc_TypeError, "%s must have the history's dtype, %S, not %S", name, (PyObject *)self->descr,
-                     (PyObject *)PyArray_DESCR(array));
-        return -1;
-    }
-    const struct la_history *history = self->history;
-    int axes = PyArray_NDIM(array);
-    bool flat = axes == 1 && (!self->columns || history->format.channels == 1);
-    bool wide = axes == 2 && self->columns && (size_t)PyArray_DIM(array, 1) == history->format.channels;
-    if (!flat && !wide)
-        return refuse_shape(self, array, name);
-    block->frames = (size_t)PyArray_DIM(array, 0);
-    block->at.at = PyArray_BYTES(array);
-    block->at.frame_stride = PyArray_STRIDE(array, 0);
-    block->at.channel_stride = wide && history->format.channels > 1 ? PyArray_STRIDE(array, 1)
-                                                             : (ptrdiff_t)history->format.item_bytes;
-    return 0;
+    return (struct la_history_block){block->at.at, block->at.frame_stride, block->at.channel_stride};
 }
 
 PyObject *history_write(PyObject *object, PyObject *array)
 {
     struct history_object *self = history_object_of(object);
     struct block block;
-    if (block_open(self, array, "block", &block) < 0)
+    if (open_block(self, array, "block", &block) < 0)
         return NULL;
-    int state = la_history_write_strided(self->history, block.at, block.frames);
+    int state = la_history_write_strided(self->history, memory_of(&block), block.frames);
     if (state < 0)
         return history_raise(self, state, block.frames, 0);
     Py_RETURN_NONE;
@@ -89,11 +58,11 @@ PyObject *history_read_into(PyObject *object, PyObject *const *args, Py_ssize_t 
     struct block out;
     int64_t number;
     if (arguments_from_vector(&signature, values, args, count, names) < 0 ||
-        block_open(self, values[0], "out", &out) < 0 ||
+        open_block(self, values[0], "out", &out) < 0 ||
         PyArray_FailUnlessWriteable((PyArrayObject *)values[0], "out") < 0 || take_number(values[1], &number) < 0)
         return NULL;
     int64_t wanted = number;
-    int state = la_history_read_strided(self->history, out.at, out.frames, &number);
+    int state = la_history_read_strided(self->history, memory_of(&out), out.frames, &number);
     return state < 0 ? history_raise(self, state, out.frames, wanted) : PyLong_FromLongLong(number);
 }
 

@@ -2,56 +2,15 @@
    switch interval. None makes a system call, but to wake a sleeper, or to look after another process where it got less
    than it wanted; and only ring_read allocates. */
 #include "arguments.h"
+#include "block.h"
 #include "ring_objects.h"
 
 #include <string.h>
 
-struct block {
-    struct frames at;
-    size_t frames;
-};
-
-static bool same_dtype(const struct ring_object *self, PyArrayObject *array)
+static int open_block(const struct ring_object *self, PyObject *object, const char *name, struct block *block)
 {
-    return PyArray_DESCR(array) == self->descr || PyArray_EquivTypes(PyArray_DESCR(array), self->descr);
-}
-
-static int refuse_shape(const struct ring_object *self, PyArrayObject *array, const char *name)
-{
-    PyObject *shape = PyArray_IntTupleFromIntp(PyArray_NDIM(array), PyArray_DIMS(array));
-    if (shape != NULL && !self->columns)
-        PyErr_Format(PyExc_ValueError, "%s must have the shape (frames,), not %R", name, shape);
-    else if (shape != NULL)
-        PyErr_Format(PyExc_ValueError, "%s must have the shape (frames, %zd)%s, not %R", name, self->format.channels,
-                     self->format.channels == 1 ? " or (frames,)" : "", shape);
-    Py_XDECREF(shape);
-    return -1;
-}
-
-static int block_open(const struct ring_object *self, PyObject *object, const char *name, struct block *block)
-{
-    if (!PyArray_Check(object)) {
-        PyErr_Format(PyExc_TypeError, "%s must be a numpy.ndarray of %S, not %R", name, (PyObject *)self->descr,
-                     (PyObject *)Py_TYPE(object));
-        return -1;
-    }
-    PyArrayObject *array = (PyArrayObject *)object;
-    if (!same_dtype(self, array)) {
-        PyErr_Format(PyExc_TypeError, "%s must have the ring's dtype, %S, not %S", name, (PyObject *)self->descr,
-                     (PyObject *)PyArray_DESCR(array));
-        return -1;
-    }
-    int axes = PyArray_NDIM(array);
-    bool flat = axes == 1 && (!self->columns || self->format.channels == 1);
-    bool wide = axes == 2 && self->columns && (size_t)PyArray_DIM(array, 1) == self->format.channels;
-    if (!flat && !wide)
-        return refuse_shape(self, array, name);
-    block->frames = (size_t)PyArray_DIM(array, 0);
-    block->at.at = PyArray_BYTES(array);
-    block->at.frame_stride = PyArray_STRIDE(array, 0);
-    block->at.channel_stride = wide && self->format.channels > 1 ? PyArray_STRIDE(array, 1)
-                                                                 : (ptrdiff_t)self->format.item_bytes;
-    return 0;
+    struct block_format format = {"ring", self->descr, self->format.channels, self->format.item_bytes, self->columns};
+    return block_open(&format, object, name, block);
 }
 
 static bool lies_in_a_row(const struct ring_object *self, const struct block *block)
@@ -80,7 +39,7 @@ static PyObject *write_block(PyObject *object, PyObject *block_object, bool drop
 {
     struct ring_object *self = ring_object_of(object);
     struct block block;
-    if (block_open(self, block_object, "block", &block) < 0)
+    if (open_block(self, block_object, "block", &block) < 0)
         return NULL;
     int64_t writable = ring_room(self->ring, block.frames);
     if (writable < 0)
@@ -119,7 +78,7 @@ static void read_frames(struct ring_object *self, const struct block *out, size_
 
 static int out_open(const struct ring_object *self, PyObject *out, struct block *block)
 {
-    if (block_open(self, out, "out", block) < 0)
+    if (open_block(self, out, "out", block) < 0)
         return -1;
     return PyArray_FailUnlessWriteable((PyArrayObject *)out, "out");
 }
