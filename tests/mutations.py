@@ -68,6 +68,56 @@ MUTATIONS = [
         "test_table_realtime.py",
     ),
     Mutation(
+        "a sleeper never woken",
+        "../include/lockedarray/ring_wait.h",
+        "        la_ring_futex_wake(sleeps);",
+        "        (void)la_ring_futex_wake;",
+        "test_ring_waiting.py",
+    ),
+    Mutation(
+        "signals looked at only after a sleep",
+        "ring_waiting.c",
+        "#define SIGNALS INT64_C(20000000)",
+        "#define SIGNALS LA_RING_FOREVER",
+        "test_ring_waiting.py",
+    ),
+    Mutation(
+        "the life of this process not shown",
+        "presence.c",
+        "    int error = take_byte(fd, false, &ring->id);",
+        "    int error = choose_id(&ring->id);",
+        "test_ring_death.py",
+    ),
+    Mutation(
+        "a lock that a forked child's mapping keeps",
+        "presence.c",
+        "    int apart = os_reopen(fd);\n    if (apart == -ENOENT)\n        return fd;\n",
+        "    int apart = fd;\n    if (fd >= 0)\n        return fd;\n",
+        "test_ring_death.py",
+    ),
+    Mutation(
+        "a file believed that can shrink",
+        "os_files.c",
+        "(seals & needed) == needed",
+        "(seals | needed) >= needed",
+        "test_ring_hostile.py",
+    ),
+    Mutation(
+        "an impossible index believed",
+        "../include/lockedarray/ring.h",
+        "    reader->other = reader->index; /* empty, as long as it says what cannot be */\n"
+        "    return LA_RING_CORRUPTED;",
+        "    return (int64_t)held;",
+        "test_ring.py",
+    ),
+    Mutation(
+        "a history's copy not checked afterwards",
+        "../include/lockedarray/history.h",
+        "        if (!LA_HISTORY_LIKELY(begun - first <= history->memory_frames))",
+        "        if (!LA_HISTORY_LIKELY(begun - first <= UINT64_MAX / 2))",
+        "test_history_processes.py",
+    ),
+    Mutation(
         "fork repair removed", "registry.c", "    repair(root);\n", "    (void)repair;\n", "test_arrays.py"
     ),
 ]
