@@ -6,7 +6,10 @@ from pathlib import Path
 
 
 def get_include() -> str:
-    """Return the directory that a C compiler needs to find ``lockedarray/ring.h``.
+    """Return the directory in which C, C++ and Cython find ``lockedarray/ring.h`` and ``history.h``.
+
+    In Cython: ``cdef extern from "lockedarray/ring.h" nogil:``, this directory among the include
+    directories, and ``la_ring_at(rb.address)``. Nothing has to be linked.
 
     Examples
     --------
