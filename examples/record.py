@@ -74,14 +74,11 @@ class Recorder:
         self.sent: int | None = None  # not before the device has said it
 
     def run(self) -> None:
-        try:
-            while self.audio.wait_read(min(BLOCK, self.audio.capacity)):
-                self.take()
-                if self.stall and self.file.frames >= self.next_stall:
-                    time.sleep(self.stall)  # the disk hangs
-                    self.next_stall += RATE
-        except KeyboardInterrupt:
-            self.audio.close()
+        while self.audio.wait_read(min(BLOCK, self.audio.capacity)):
+            self.take()
+            if self.stall > 0 and self.file.frames >= self.next_stall:
+                time.sleep(self.stall)  # the disk hangs
+                self.next_stall += RATE
         # The device's last word comes after its last frame; if it dies instead, the wait ends too.
         while self.sent is None and self.gaps.wait_read(1):
             self.report()
@@ -117,6 +114,8 @@ def main() -> int:
         gaps = la.RingBuffer(GAPS_HELD, dtype=GAP)
         with WavWriter(args.output, RATE, encoding="16-bit") as file:
             recorder = Recorder(audio, gaps, file, args.stall)
+            # Ctrl-C ends the stream, never a write to the file: no block is left out or written twice.
+            signal.signal(signal.SIGINT, lambda *_: audio.close())
             source = multiprocessing.get_context("spawn").Process(
                 target=device, args=(audio, gaps, round(args.seconds * RATE), args.fast)
             )
@@ -126,7 +125,7 @@ def main() -> int:
             finally:
                 audio.close()
                 source.join()
-    except (la.LockError, WavError) as error:
+    except (MemoryError, WavError) as error:  # a LockError is a MemoryError
         print(f"record: {error}", file=sys.stderr)
         return 2
     kept, lost = file.frames, audio.frames_lost

@@ -103,7 +103,8 @@ def main() -> int:
     if not (args.serve or args.connect):
         return both()
     try:
-        print(serve(args.serve) if args.serve else connect(args.connect))
+        said = serve(args.serve) if args.serve else connect(args.connect)
+        print(f"{said}\n", end="")  # in one piece: two programs write here
     except (la.LockError, OSError, ValueError) as error:
         print(f"send_fds: {error}", file=sys.stderr)
         return 1

@@ -111,16 +111,64 @@ def test_record_says_which_frames_were_lost(tmp_path: Path) -> None:
 def test_record_that_is_stopped(tmp_path: Path) -> None:
     output = tmp_path / "out.wav"
     with start(EXAMPLES / "record.py", "-o", output, "--seconds", 3600) as process:
-        until = time.monotonic() + 20
-        while not output.exists() or output.stat().st_size < 10_000:
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        wait_for(output, 10_000)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, "")
     found = positions(output)
     assert numbers(r"(\d+) frames, ", out) == [len(found)]
     assert np.array_equal(found, np.arange(len(found)) % 65536)
+
+
+INTERRUPTED = """
+import os, signal, sys
+sys.path.insert(0, {examples!r})
+import record
+write = record.WavWriter.write
+def interrupted(file, block):
+    write(file, block)
+    if len(block) + 5_000 > file.frames > 5_000:
+        os.kill(os.getpid(), signal.SIGINT)
+record.WavWriter.write = interrupted
+sys.argv[1:] = ["-o", {output!r}, "--seconds", "3600"]
+sys.exit(record.main())
+"""
+
+
+def test_record_that_is_stopped_between_file_and_ring(tmp_path: Path) -> None:
+    output = tmp_path / "out.wav"
+    _, err = run("-c", INTERRUPTED.format(examples=str(EXAMPLES), output=str(output)))
+    assert err == ""
+    found = positions(output)
+    assert len(found) > 5_000
+    assert np.array_equal(found, np.arange(len(found))), "no block twice"
+
+
+def other_process(pid: int) -> int:
+    """Return the process that an example has spawned."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    raise AssertionError("it has spawned none")
+
+
+def wait_for(path: Path, nbytes: int) -> None:
+    until = time.monotonic() + 20
+    while not path.exists() or path.stat().st_size < nbytes:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_record_of_a_device_that_dies(tmp_path: Path) -> None:
+    output = tmp_path / "out.wav"
+    with start(EXAMPLES / "record.py", "-o", output, "--seconds", 3600) as process:
+        wait_for(output, 10_000)
+        os.kill(other_process(process.pid), signal.SIGKILL)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 2
+    found = positions(output)
+    assert f"the device died after frame {len(found)}\n" in err
+    assert np.array_equal(found, np.arange(len(found)))
 
 
 def test_record_to_nowhere(tmp_path: Path) -> None:
@@ -144,6 +192,32 @@ def test_control_loop(tmp_path: Path) -> None:
     assert (log["latency"] > 0).all()
     assert set(log["set_point"]) == {0.5, 1.0}
     assert np.abs(log["value"] - log["set_point"])[249::250].max() < 0.05
+
+
+def died(out: str, err: str) -> tuple[int, int]:
+    """Return all periods, and those of which no record was taken."""
+    assert "Traceback" not in err
+    counts = numbers(r"(\d+) records were left in the ring, (\d+) did not fit, (\d+) came after", err)
+    return numbers(r"(\d+) periods of 1 ms", out)[0], sum(counts)
+
+
+def test_control_loop_goes_on_without_its_logger(tmp_path: Path) -> None:
+    output = tmp_path / "log.csv"
+    with start(EXAMPLES / "control_loop.py", "-o", output, "--seconds", 0.9) as process:
+        wait_for(output, 1_000)
+        os.kill(other_process(process.pid), signal.SIGKILL)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    periods, unlogged = died(out, err)
+    assert periods == 900
+    assert 0 < unlogged < 900
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_control_loop_goes_on_with_a_full_disk() -> None:
+    out, err = run(EXAMPLES / "control_loop.py", "-o", "/dev/full", "--seconds", 0.6, status=1)
+    assert "cannot write '/dev/full': no space left on device\n" in err
+    assert died(out, err)[0] == 600
 
 
 def test_control_loop_without_a_file(tmp_path: Path) -> None:
