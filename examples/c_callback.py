@@ -61,8 +61,17 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=64, help="of a period")
     parser.add_argument("--latency", type=float, default=0.2, help="seconds that the rings hold")
     options = parser.parse_args()
+    if not (1 <= options.frames <= 4096 and options.rate > 0 and 0 <= options.latency <= 60):
+        parser.error("--frames must be 1 to 4096, --rate positive, --latency 0 to 60 seconds")
+    try:
+        return play(compiled(), options)
+    except la.LockError as error:
+        print(f"c_callback: {error}", file=sys.stderr)
+        return 1
 
-    driver = compiled()
+
+def play(driver: ctypes.CDLL, options: argparse.Namespace) -> int:
+    """Send, receive and count beside the busy thread, and return the exit status."""
     held = max(int(options.rate * options.latency), 2 * options.frames)
     playback, capture = la.RingBuffer(held, 2), la.RingBuffer(held, 2)
     block, recorded = la.zeros((options.frames, 2), "float32"), la.zeros((held, 2), "float32")
@@ -87,7 +96,7 @@ def main() -> int:
     send()
     handle = driver.driver_start(playback.address, capture.address, options.frames, options.rate)
     if not handle:
-        sys.exit("the driver does not start: --frames must be 1 to 4096, --rate positive")
+        sys.exit("the driver does not start")
     done = threading.Event()
     busy = threading.Thread(target=keep_busy, args=(done,))
     busy.start()

@@ -68,6 +68,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         parameters = la.HistoryBuffer(1, dtype=PARAMETERS)
+        beats = la.Periodic(BLOCK / RATE, history=0)  # nobody asks for its latencies
     except la.LockError as error:
         print(f"parameters: {error}", file=sys.stderr)
         return 1
@@ -75,7 +76,7 @@ def main() -> int:
     noise = np.random.default_rng(1).uniform(-1, 1, (BLOCK, 2))
     knobs = multiprocessing.get_context("spawn").Process(target=turn_knobs, args=(parameters, args.seconds))
     knobs.start()
-    for _ in la.Periodic(BLOCK / RATE):
+    for _ in beats:
         strip.process(noise.copy())
         if not knobs.is_alive():
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal, NoReturn, Self, SupportsIndex
@@ -28,7 +29,8 @@ class RingBuffer(_native.Ring, AsyncWaits):
     It travels to another process as an argument of a `multiprocessing.Process`, through
     multiprocessing's connections and queues, by fork, and by its descriptor (`fileno`, `attach`);
     there its memory is mapped, locked and prefaulted anew. The first process to write is the
-    writer, the first to read the reader, until another does. A side whose process exits or is
+    writer, the first to read the reader, until another does; a side that another process has taken
+    over does not come back. A side whose process exits or is
     killed without `close` counts as closed within 100 ms: waits notice it, and so do `closed`,
     `eof` and a transfer that gets less than it wanted, which ask the kernel once in 50 ms.
     Before anybody has written, the writer may be whoever has the ring; likewise the reader. So a
@@ -162,11 +164,15 @@ class RingBuffer(_native.Ring, AsyncWaits):
         >>> reader.read(10).tolist()
         [0.0, 1.0, 2.0]
         """
+        fd = operator.index(fd)
         capacity, channels, item_bytes, text = _native.ring_describe(fd)
         item = read_dtype(text)
         if item.itemsize != item_bytes:
             raise ValueError(f"the shared header names {item}, but items of {item_bytes} bytes")
-        events = None if eventfds is None else (eventfds[0], eventfds[1])
+        events = None
+        if eventfds is not None:
+            reader, writer = eventfds
+            events = reader, writer
         make = partial(super().__new__, cls, capacity, channels, item, text, None)
         return lock_or_warn(on_error, lambda locked: make(0 if locked else UNLOCKED, fd, events))
 
@@ -189,7 +195,7 @@ class RingBuffer(_native.Ring, AsyncWaits):
         >>> [len(block) for block in rb.blocks(64)]
         [64, 36]
         """
-        frames = n.__index__()
+        frames = operator.index(n)
         if not 1 <= frames <= self.capacity:
             raise ValueError(f"n must be between 1 and the capacity, {self.capacity}, not {frames}")
         return self._blocks(frames)

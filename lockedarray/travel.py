@@ -13,6 +13,8 @@ import numpy as np
 
 def write_dtype(dtype: np.dtype[Any]) -> bytes:
     """Return the text that names a dtype in a shared header: as ``.npy`` files have it."""
+    if dtype.hasobject or dtype.metadata is not None:
+        return b""  # refused later; and metadata is Python's own, which no header can hold
     try:
         return repr(np.lib.format.dtype_to_descr(dtype)).encode("ascii")
     except (ValueError, UnicodeEncodeError):

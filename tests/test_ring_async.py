@@ -174,3 +174,19 @@ def test_from_another_program() -> None:
                 assert len(rb.read(10)) == 2
 
         run(main())
+
+
+def test_only_eventfds_are_taken_over() -> None:
+    rb = la.RingBuffer(10, eventfd=True)
+    told, room = rb.eventfds or ()
+    reading, writing = os.pipe()  # reading it would block
+    for eventfds, error in (
+        ((told,), ValueError),
+        ((told, room, told), ValueError),
+        ((reading, room), OSError),
+    ):
+        with pytest.raises(error):
+            la.RingBuffer.attach(rb.fileno(), eventfds=eventfds)
+    os.close(reading)
+    os.close(writing)
+    assert la.RingBuffer.attach(rb.fileno(), eventfds=[told, room]).eventfds is not None

@@ -261,3 +261,38 @@ def test_both_sides_stopped_and_continued_at_random() -> None:
     assert set(ended.values()) == {0}
     assert rb.frames_read == rb.frames_written == FRAMES
     assert stops >= 20
+
+
+def test_a_child_has_neither_the_parents_windows_nor_its_place() -> None:
+    rb = la.RingBuffer(100)
+    rb.write_window(10)
+    inherited, go = os.pipe()
+
+    def child() -> None:
+        os.read(inherited, 1)
+        with pytest.raises(ValueError, match="has 0 frames"):
+            rb.commit(10)
+        rb.write(np.ones(1, "f4"))
+
+    process = fork(child)
+    rb.commit(10)
+    rb.write(np.ones(50, "f4"))
+    os.write(go, b"g")
+    assert reap(process) == 0
+    assert rb.frames_written == 61
+    os.close(inherited)
+    os.close(go)
+
+
+def test_what_was_handed_out_stays_open_in_a_child() -> None:
+    low = [os.open("/dev/null", os.O_RDONLY) for _ in range(6)]
+    rb = la.RingBuffer(100)
+    number = rb.fileno()
+    for fd in low:
+        os.close(fd)  # a descriptor that is opened anew gets a lower number
+
+    def child() -> None:
+        assert rb.fileno() == number
+        assert la.RingBuffer.attach(number).capacity == 100
+
+    assert reap(fork(child)) == 0

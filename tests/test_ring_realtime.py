@@ -240,7 +240,7 @@ def test_a_child_leaves_the_parents_ring_alone(of: str) -> None:
         list(numbers)
 
     start = vm_lck()
-    numbers = [rb.write(block), rb.read_into(out)]  # the ring keeps the ints that it gave, Python's own memory
+    numbers = [rb.write(block), rb.read_into(out)]  # the ring keeps these ints of Python's
     rb.write(block)
     assert min(faults_beside_a_child(settle, use) for _ in range(10)) == 0
     assert min(faults_beside_a_child(settle, lambda: control.fill(2)) for _ in range(3)) > 900, "the control"

@@ -327,3 +327,9 @@ def test_no_wake_up_is_lost(where: str) -> None:
     seconds = time.monotonic() - start
     print(f"{seconds / turns * 1e6:.1f} us a turn")
     assert seconds / turns < 0.0005
+
+
+def test_blocks_are_of_a_whole_number_of_frames() -> None:
+    for n in (1.5, None, "3"):
+        with pytest.raises(TypeError):
+            la.RingBuffer(10).blocks(n)

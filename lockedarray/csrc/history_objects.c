@@ -35,7 +35,7 @@ static PyObject *history_fileno(PyObject *object, PyObject *Py_UNUSED(none))
     struct history_object *self = history_object_of(object);
     if (!self->named) {
         PyErr_SetString(PyExc_ValueError,
-                        "the history cannot travel: its dtype's description is too long for the header");
+                        "the history cannot travel: its dtype cannot be described in the header");
         return NULL;
     }
     return PyLong_FromLong(self->fd);

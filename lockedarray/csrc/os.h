@@ -41,7 +41,7 @@ int os_reopen(int fd); /* the same file, opened anew: needs /proc */
 int os_lock_byte(int fd, uint64_t at, bool shared); /* as long as that open file lives */
 int os_event(void); /* an eventfd */
 int os_drain(int fd); /* it cannot be read again, until somebody writes */
-int os_duplicate(int fd);
+int os_duplicate(int fd); /* of one that never blocks; -EINVAL for another */
 int os_random(void *to, size_t bytes);
 void os_close(int fd);
 

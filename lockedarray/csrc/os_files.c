@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -82,12 +83,18 @@ int os_event(void)
 
 int os_drain(int fd)
 {
+    struct pollfd waiting = {.fd = fd, .events = POLLIN};
     uint64_t count;
+    if (poll(&waiting, 1, 0) <= 0) /* first: whoever else has it can make a read block */
+        return 0;
     return read(fd, &count, sizeof count) < 0 && errno != EAGAIN ? -errno : 0;
 }
 
 int os_duplicate(int fd)
 {
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0 && (flags & O_NONBLOCK) == 0)
+        return -EINVAL; /* nor is it one of ours */
     int duplicate = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     return duplicate < 0 ? -errno : duplicate;
 }

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 
-#include "registry.h"
+#include "region.h"
 
 static struct presence *all; /* under the registry's mutex, which fork holds too */
 
@@ -49,15 +49,17 @@ static void enlist(struct presence *presence)
     registry_leave();
 }
 
-int presence_begin(struct presence *presence, struct la_ring *ring, int fd)
+int presence_begin(struct presence *presence, struct la_ring *ring, int fd, struct failure *failure)
 {
-    fd = open_apart(fd);
+    *failure = (struct failure){"open of the ring's file through /proc/self/fd", open_apart(fd)};
+    fd = failure->error;
     if (fd < 0)
         return fd;
     *presence = (struct presence){.ring = ring, .fd = fd, .handed_fd = -1};
     int error = take_byte(fd, false, &ring->id);
     if (error < 0) {
         os_close(fd);
+        *failure = (struct failure){"fcntl(F_OFD_SETLK)", error};
         return error;
     }
     ring->fd = fd;
@@ -103,11 +105,9 @@ static void begin_again(struct presence *presence)
 {
     struct la_ring *ring = presence->ring;
     int inherited = presence->fd;
-    if (presence->handed_fd >= 0)
-        os_close(presence->handed_fd);
-    presence->handed_fd = -1;
-    ring->handed = ring->id = 0;
+    ring->id = 0; /* what was handed out stays: its number is known to others */
     ring->counted = ring->writer.mine = ring->reader.mine = 0;
+    ring->writer.window = ring->reader.window = 0; /* they are the parent's */
     if (inherited < 0)
         return;
     presence->fd = os_reopen(inherited);

@@ -9,7 +9,7 @@
 
 struct presence {
     struct la_ring *ring;
-    int fd;        /* an open file of this process alone; -1: lost in a fork, for the reason `error` */
+    int fd;        /* an open file of this process alone, where /proc lets it be opened; -1: lost in a fork, for the reason `error` */
     int handed_fd; /* another one, to be handed out; -1: not yet */
     int error;
     struct presence *next, **link; /* all of them, for fork */
@@ -18,8 +18,10 @@ struct presence {
 /* Fork handlers; after registry_init. */
 int presence_init(void);
 
-/* Takes the ring's descriptor, which nobody else has; or -errno, and the descriptor is closed. */
-int presence_begin(struct presence *presence, struct la_ring *ring, int fd);
+struct failure;
+
+/* Takes the ring's descriptor, which nobody else has; or -errno with *failure set, and the descriptor is closed. */
+int presence_begin(struct presence *presence, struct la_ring *ring, int fd, struct failure *failure);
 
 void presence_end(struct presence *presence);
 

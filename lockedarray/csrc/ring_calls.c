@@ -4,7 +4,6 @@
 #include "objects.h"
 #include "ring_room.h"
 
-#include <math.h>
 
 static struct frame_format format_of(const struct la_ring *ring)
 {

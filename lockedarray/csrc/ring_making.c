@@ -124,11 +124,11 @@ static struct ring_object *make(PyTypeObject *type, const struct ring_request *r
     self->columns = request->columns;
     self->named = request->dtype_length > 0;
     self->events[0] = self->events[1] = -1;
-    int error = presence_begin(&self->presence, self->ring, fd);
-    self->present = error == 0;
-    if (error == 0)
+    struct failure failure;
+    self->present = presence_begin(&self->presence, self->ring, fd, &failure) == 0;
+    if (self->present)
         return self;
-    raise_refused("fcntl(F_OFD_SETLK)", error, 0);
+    raise_refused(failure.call, failure.error, 0);
     Py_DECREF((PyObject *)self);
     return NULL;
 }
@@ -150,7 +150,7 @@ static int take_events(struct ring_object *self, PyObject *events)
             return -1;
         for (int k = 0; k < 2; k++)
             if ((self->events[k] = os_duplicate(given[k])) < 0) {
-                raise_refused("dup", self->events[k], 0);
+                raise_refused("taking over an eventfd", self->events[k], 0);
                 return -1;
             }
     }

@@ -47,7 +47,7 @@ static PyObject *ring_fileno(PyObject *object, PyObject *Py_UNUSED(none))
 {
     struct ring_object *self = ring_object_of(object);
     if (!self->named) {
-        PyErr_SetString(PyExc_ValueError, "the ring cannot travel: its dtype's description is too long for the header");
+        PyErr_SetString(PyExc_ValueError, "the ring cannot travel: its dtype cannot be described in the header");
         return NULL;
     }
     int fd = presence_hand_out(&self->presence);

@@ -3,7 +3,6 @@
 #include "ring_objects.h"
 
 #include <errno.h>
-#include <math.h>
 
 /* The moment until which to wait: a number of seconds, or None for ever. */
 static int take_timeout(PyObject *timeout, int64_t *until)
@@ -41,7 +40,7 @@ static int check_present(const struct ring_object *self)
 {
     if (self->presence.fd >= 0)
         return 0;
-    raise_refused("open of the ring's file after a fork, through /proc/self/fd,", self->presence.error, 0);
+    raise_refused("open of the ring's file after a fork through /proc/self/fd", self->presence.error, 0);
     return -1;
 }
 

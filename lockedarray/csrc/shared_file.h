@@ -15,7 +15,7 @@ struct shared_header {
     uint64_t frame_bytes;
     uint32_t item_bytes;
     uint32_t channels;     /* 0: one item a frame, and blocks are 1-D */
-    uint32_t dtype_length; /* of the text at SHARED_DTYPE; 0: too long, it cannot travel */
+    uint32_t dtype_length; /* of the text at SHARED_DTYPE; 0: it cannot be described */
     uint32_t : 32;
 };
 

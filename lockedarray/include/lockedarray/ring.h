@@ -11,7 +11,8 @@
 
    Nothing here allocates, blocks or makes a system call, but for one wake-up when the other side sleeps in a wait;
    lockedarray/ring_wait.h has the waits. Whoever has the address must keep the RingBuffer alive. One thread writes and
-   one thread reads: two writers cannot crash it, but mix their frames.
+   one thread reads: two writers cannot crash it, but mix their frames. A process that another has followed as a side
+   does not become that side again.
 
    Memory
    ------
@@ -263,7 +264,7 @@ static inline int64_t la_ring_write_window(struct la_ring *ring, uint64_t wanted
         return LA_RING_CLOSED;
     int64_t frames = la_ring_writable(ring, wanted);
     *at = ring->data + ring->writer.position;
-    return LA_RING_LIKELY(frames < (int64_t)wanted) ? frames : (int64_t)wanted;
+    return LA_RING_LIKELY(frames < 0 || (uint64_t)frames < wanted) ? frames : (int64_t)wanted;
 }
 
 /* Hand the first frames of the window to the reader: no more than it has. */
@@ -281,7 +282,7 @@ static inline int64_t la_ring_read_window(struct la_ring *ring, uint64_t wanted,
 {
     int64_t frames = la_ring_readable(ring, wanted);
     *at = ring->data + ring->reader.position;
-    return LA_RING_LIKELY(frames < (int64_t)wanted) ? frames : (int64_t)wanted;
+    return LA_RING_LIKELY(frames < 0 || (uint64_t)frames < wanted) ? frames : (int64_t)wanted;
 }
 
 /* Give the room of the first frames of the window back to the writer: no more than it has. */
