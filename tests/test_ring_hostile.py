@@ -27,7 +27,7 @@ CLOSED = 128
 FIXED = struct.Struct(
     "<QIIQQQIIIIQ"
 )  # magic, version, page, capacity, data, frame, item, channels, text, -, attached
-MAGIC, VERSION, TEXT = 0x676E69726B636F6C, 2, 1024
+MAGIC, VERSION, TEXT = 0x676E69726B636F6C, 1, 1024
 
 F_ADD_SEALS, SEALS = 1033, 0x2 | 0x4  # SHRINK, GROW
 
@@ -209,7 +209,7 @@ def test_an_honest_forgery_is_a_ring() -> None:
 
 LIES: dict[str, dict[str, object]] = {
     "magic": {"magic": MAGIC + 1},
-    "version": {"version": 1},
+    "version": {"version": 2},
     "page": {"page": 2 * PAGE},
     "no page": {"page": 0},
     "no capacity": {"capacity": 0},

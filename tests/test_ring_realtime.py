@@ -6,14 +6,13 @@ import mmap
 import os
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import lockedarray as la
+from programs import beside_busy_thread, makes_no_system_call
 from smaps import PAGE, locked_pages, vm_lck
 
 pytestmark = pytest.mark.locks(7 << 20)
@@ -87,66 +86,23 @@ def test_ten_thousand_operations_without_a_fault() -> None:
     assert min(faults(use_fresh_memory) for _ in range(5)) >= 256, "the control must fault"
 
 
-STRICT = """
-import ctypes, gc, os
-import numpy as np, lockedarray as la
+PAIRS = """
 rb = la.RingBuffer(1000, 2)
 block, out = np.ones((64, 2), 'f4'), np.empty((64, 2), 'f4')
 def use(count):
     for _ in range(count):
         rb.write(block)
         rb.read_into(out)
-gc.disable()
-use(1000)
-prctl = ctypes.CDLL(None).prctl
-prctl(22, 1)  # PR_SET_SECCOMP, SECCOMP_MODE_STRICT: read, write and exit are left
-{do}
-os.write(1, b'done')
 """
 
 
 @pytest.mark.parametrize(("do", "finishes"), [("use(1_000_000)", True), ("use(10); os.getppid()", False)])
 def test_a_million_pairs_make_no_system_call(do: str, finishes: bool) -> None:
-    program = STRICT.format(do=do)
-    # Strict mode kills a thread, and NumPy's others would keep the process.
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    ran = subprocess.run(
-        [sys.executable, "-P", "-c", program], stdout=subprocess.PIPE, env=environment, timeout=60
-    )
-    assert ran.returncode < 0  # Python's own exit is more than strict mode allows
-    assert ran.stdout == (b"done" if finishes else b"")
-
-
-BUSY = """
-import sys, threading, time
-import numpy as np, lockedarray as la
-rb = la.RingBuffer(1000, 2)
-block, out = np.ones((64, 2), 'f4'), np.empty((64, 2), 'f4')
-done = False
-def busy():
-    while not done:
-        pass
-def pairs():
-    for _ in range(1000):
-        rb.write(block)
-        rb.read_into(out)
-sys.setswitchinterval(1.0)
-thread = threading.Thread(target=busy)
-thread.start()
-def timed(do):
-    time.sleep(0.01)  # comes back with a whole interval of its own
-    start = time.perf_counter()
-    do()
-    return time.perf_counter() - start
-print(timed(pairs), timed(lambda: time.sleep(0.01)))
-done = True
-thread.join()
-"""
+    assert makes_no_system_call(PAIRS, do) == finishes
 
 
 def test_the_gil_is_kept() -> None:
-    ran = subprocess.run([sys.executable, "-P", "-c", BUSY], stdout=subprocess.PIPE, check=True, text=True)
-    pairs, control = map(float, ran.stdout.split())
+    pairs, control = beside_busy_thread(PAIRS, 1.0, "use(1000)", "time.sleep(0.01)")
     assert pairs < 0.050
     assert control > 0.5, "whoever gives the GIL up waits for the busy thread's interval"
 

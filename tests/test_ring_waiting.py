@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +14,7 @@ import pytest
 
 import lockedarray as la
 from peers import context_switches, forked
+from programs import beside_busy_thread, makes_no_system_call
 
 pytestmark = pytest.mark.locks(1 << 20)
 
@@ -178,9 +177,7 @@ def test_the_gil_is_given_up() -> None:
     counting.join()
 
 
-STRICT = """
-import ctypes, gc, os, signal
-import numpy as np, lockedarray as la
+WAITS = """
 rb = la.RingBuffer(1000)
 one = np.ones(64, "f4")
 def use(count):
@@ -189,11 +186,6 @@ def use(count):
         rb.write(one)
         assert rb.wait_read(64)
         rb.read_into(one)
-gc.disable()
-use(1000)
-ctypes.CDLL(None).prctl(22, 1)  # PR_SET_SECCOMP, SECCOMP_MODE_STRICT: read, write and exit are left
-{do}
-os.write(1, b"done")
 """
 
 
@@ -203,42 +195,13 @@ os.write(1, b"done")
     ids=["there", "not"],
 )
 def test_no_system_call_for_what_is_there(do: str, finishes: bool) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-P", "-c", STRICT.format(do=do)],
-        stdout=subprocess.PIPE,
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-        timeout=60,
-    )
-    assert ran.returncode < 0  # Python's own exit is more than strict mode allows
-    assert ran.stdout == (b"done" if finishes else b"")
-
-
-BUSY = """
-import sys, threading, time
-import numpy as np, lockedarray as la
-rb = la.RingBuffer(1000)
-rb.write(np.ones(500, "f4"))
-done = False
-def busy():
-    while not done:
-        pass
-sys.setswitchinterval(0.3)
-thread = threading.Thread(target=busy)
-thread.start()
-def timed(do):
-    time.sleep(0.01)  # comes back with a whole interval of its own
-    start = time.perf_counter()
-    do()
-    return time.perf_counter() - start
-print(timed(lambda: [rb.wait_read(500) for _ in range(1000)]), timed(lambda: rb.wait_read(501, 0.001)))
-done = True
-thread.join()
-"""
+    assert makes_no_system_call(WAITS, do) == finishes
 
 
 def test_the_gil_is_kept_for_what_is_there() -> None:
-    ran = subprocess.run([sys.executable, "-P", "-c", BUSY], stdout=subprocess.PIPE, check=True, text=True)
-    there, control = map(float, ran.stdout.split())
+    setup = "rb = la.RingBuffer(1000); rb.write(np.ones(500, 'f4'))"
+    do, waits = "[rb.wait_read(500) for _ in range(1000)]", "rb.wait_read(501, 0.001)"
+    there, control = beside_busy_thread(setup, 0.3, do, waits)
     assert there < 0.050
     assert control > 0.15, "whoever gives the GIL up waits for the busy thread's interval"
 
