@@ -28,11 +28,11 @@ class RingBuffer(_native.Ring, AsyncWaits):
 
     It travels to another process as an argument of a `multiprocessing.Process`, through
     multiprocessing's connections and queues, by fork, and by its descriptor (`fileno`, `attach`);
-    there its memory is mapped, locked and prefaulted anew. The first process to write is the
-    writer, the first to read the reader, until another does; a side that another process has taken
-    over does not come back. A side whose process exits or is
-    killed without `close` counts as closed within 100 ms: waits notice it, and so do `closed`,
-    `eof` and a transfer that gets less than it wanted, which ask the kernel once in 50 ms.
+    there its memory is mapped, locked and prefaulted anew. The process that writes is the writer,
+    the one that reads the reader, until another does, and then again: by turns, not at once. A side
+    whose process exits or is killed without `close` counts as closed within 100 ms: waits notice
+    it, and so do `closed`, `eof` and a transfer that gets less than it wanted, which ask the kernel
+    once in 50 ms.
     Before anybody has written, the writer may be whoever has the ring; likewise the reader. So a
     process that dies before it ever had the ring, or used an inherited one, is not missed.
 

@@ -111,6 +111,13 @@ MUTATIONS = [
         "test_ring.py",
     ),
     Mutation(
+        "a side that comes back goes on where it was",
+        "../include/lockedarray/ring.h",
+        "side->mine && __atomic_load_n(id, __ATOMIC_RELAXED) == ring->id",
+        "side->mine && __atomic_load_n(id, __ATOMIC_RELAXED) > 0",
+        "test_ring_processes.py",
+    ),
+    Mutation(
         "a history's copy not checked afterwards",
         "../include/lockedarray/history.h",
         "        if (!LA_HISTORY_LIKELY(begun - first <= history->memory_frames))",

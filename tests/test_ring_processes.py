@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import lockedarray as la
 from peers import Program, check_nothing_left, fork, holdings, nothing_left, reap
@@ -296,3 +298,32 @@ def test_what_was_handed_out_stays_open_in_a_child() -> None:
         assert la.RingBuffer.attach(number).capacity == 100
 
     assert reap(fork(child)) == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.integers(0, 40)), max_size=60))
+def test_a_side_goes_to_another_and_comes_back(turns: list[tuple[int, bool, int]]) -> None:
+    """Attached in one process, three rings differ as those of three processes do: each has its own indices."""
+    rings = [la.RingBuffer(50, dtype="u4")]
+    rings += [la.RingBuffer.attach(rings[0].fileno()) for _ in range(2)]
+    written = read = 0
+    for which, writes, frames in turns:
+        if writes:
+            block = np.arange(written, written + frames, dtype="u4")
+            taken = rings[which].write(block)
+            assert taken == min(frames, 50 - (written - read))
+            written += taken
+        else:
+            block = rings[which].read(frames)
+            assert len(block) == min(frames, written - read)
+            assert np.array_equal(block, np.arange(read, read + len(block)))
+            read += len(block)
+
+
+def test_a_window_does_not_outlive_the_side() -> None:
+    rb = la.RingBuffer(50)
+    other = la.RingBuffer.attach(rb.fileno())
+    rb.write_window(10)[:] = 1
+    other.write(np.full(5, 2, "f4"))
+    with pytest.raises(ValueError, match="the open write_window has 0 frames"):
+        rb.commit(10)
+    assert rb.read(50).tolist() == [2] * 5

@@ -37,11 +37,14 @@ PyObject *ring_read_window(PyObject *object, PyObject *n)
     return window;
 }
 
-/* Take k frames off an open window. */
-static int close_window(struct la_ring_side *side, PyObject *k, const char *window, size_t *frames)
+/* Take k frames off an open window, which ends where another process became this side. */
+static int close_window(const struct la_ring *ring, struct la_ring_side *side, const uint64_t *id, PyObject *k,
+                        const char *window, size_t *frames)
 {
     if (ring_take_count(k, "k", frames) < 0)
         return -1;
+    if (!la_ring_is(ring, side, id))
+        side->window = 0;
     if (*frames > side->window) {
         PyErr_Format(PyExc_ValueError, "k is %zu, and the open %s has %zu frames", *frames, window,
                      (size_t)side->window);
@@ -57,7 +60,7 @@ PyObject *ring_commit(PyObject *object, PyObject *k)
     size_t frames;
     if (la_ring_is_closed(ring))
         return ring_raise(LA_RING_CLOSED);
-    if (close_window(&ring->writer, k, "write_window", &frames) < 0)
+    if (close_window(ring, &ring->writer, &ring->shared->writer_id, k, "write_window", &frames) < 0)
         return NULL;
     la_ring_commit(ring, frames);
     Py_RETURN_NONE;
@@ -67,7 +70,7 @@ PyObject *ring_consume(PyObject *object, PyObject *k)
 {
     struct la_ring *ring = ring_object_of(object)->ring;
     size_t frames;
-    if (close_window(&ring->reader, k, "read_window", &frames) < 0)
+    if (close_window(ring, &ring->reader, &ring->shared->reader_id, k, "read_window", &frames) < 0)
         return NULL;
     la_ring_consume(ring, frames);
     Py_RETURN_NONE;

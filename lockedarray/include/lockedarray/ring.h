@@ -11,8 +11,8 @@
 
    Nothing here allocates, blocks or makes a system call, but for one wake-up when the other side sleeps in a wait;
    lockedarray/ring_wait.h has the waits. Whoever has the address must keep the RingBuffer alive. One thread writes and
-   one thread reads: two writers cannot crash it, but mix their frames. A process that another has followed as a side
-   does not become that side again.
+   one thread reads: two writers cannot crash it, but mix their frames. Processes may be a side one after the other, and
+   come back.
 
    Memory
    ------
@@ -36,8 +36,9 @@
    -----
    A block takes three transfers from CPU to CPU: the writer's of its lines, the reader's of the index, then of the
    data. The index is stored right after the data: with private notes in between, 8 bytes came 50 ns later, of 250. A
-   reader that touches the data along with the index saves the third, but of more than a line takes away what is still
-   being written, and 512 bytes came 25% later: one line at most is fetched ahead. Lines 64 or 128 apart are alike. */
+   reader that touches the data along with the index saves the third, but takes away lines that are still being
+   written: 512 bytes came 25% later, and a stream of 8 bytes was torn to single items. Lines 64 or 128 apart are alike.
+   ring_pace.h has the rest. */
 #ifndef LOCKEDARRAY_INCLUDED_RING_H
 #define LOCKEDARRAY_INCLUDED_RING_H
 
@@ -46,7 +47,7 @@
 #include <string.h>
 
 #define LA_RING_MAGIC UINT64_C(0x676e69726b636f6c) /* "lockring" in memory */
-#define LA_RING_VERSION 2u
+#define LA_RING_VERSION 1u
 
 /* What a call returns in place of a number of frames. */
 enum {
@@ -55,7 +56,6 @@ enum {
 };
 
 #define LA_RING_LINE __attribute__((aligned(128))) /* two cache lines: prefetchers fetch pairs */
-#define LA_RING_AHEAD 64u /* one: at most so many bytes are fetched before they are known to be there */
 
 /* The header, byte by byte; numbers in the machine's own order. What is set by the maker does not change; each line
    after it is written by one side, or seldom. Bytes that are not named are zero. */
@@ -108,7 +108,9 @@ struct la_ring_side {
     uint64_t other;    /* the other side's index, when last looked at: what it allows is certain */
     uint64_t window;   /* frames that Python may still commit, or consume */
     int64_t looked;    /* when this process last asked whether the other side lives, in ns */
-    uint32_t mine;     /* not 0: this process is that side, and has caught up with the header */
+    uint32_t empty;    /* ring_pace.h: looks in vain since the last that found frames */
+    int32_t slips;     /* 1: the next look is put off; below 0: so many that might be are not */
+    uint32_t mine;     /* not 0: this process has caught up with the header as that side */
     int32_t event;     /* the eventfd that tells this side, or -1 */
 };
 
@@ -127,6 +129,7 @@ struct la_ring {
 
 #define LA_RING_LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define LA_RING_RARELY __attribute__((noinline, cold, unused))
+#define LA_RING_APART __attribute__((noinline, unused)) /* keeps the loop around it small */
 
 /* ring_wait.h */
 static void la_ring_tell_reader(struct la_ring *ring);
@@ -141,8 +144,14 @@ static inline struct la_ring *la_ring_at(uintptr_t address)
 
 /* Becoming a side */
 
-/* This process becomes a side at the first call: its index goes on where the header's is, whoever was that side
-   before. Any index will do: it is reduced to a position inside the data. */
+/* Its id is on the line of `closed`, which every write looks at. */
+static inline int la_ring_is(const struct la_ring *ring, const struct la_ring_side *side, const uint64_t *id)
+{
+    return side->mine && __atomic_load_n(id, __ATOMIC_RELAXED) == ring->id;
+}
+
+/* This process becomes a side at the first call, and again after another was that side: its index goes on where the
+   header's is. Any index will do: it is reduced to a position inside the data. */
 static inline void la_ring_catch_up(struct la_ring *ring, struct la_ring_side *side, const uint64_t *index,
                                     uint64_t *id)
 {
@@ -172,17 +181,30 @@ static LA_RING_RARELY void la_ring_become_reader(struct la_ring *ring)
 
 /* How much */
 
-/* Frames that can be written, or LA_RING_CORRUPTED. The other side's line is fetched only if what was seen last does
-   not suffice for `wanted`. */
-static inline int64_t la_ring_writable(struct la_ring *ring, uint64_t wanted)
+/* Each side knows of frames that are certain, from when it last looked at the other's index. If those do not suffice it
+   looks again, and takes the other's line away for it. */
+
+static inline uint64_t la_ring_known_writable(struct la_ring *ring)
 {
     struct la_ring_side *writer = &ring->writer;
-    if (!LA_RING_LIKELY(writer->mine))
+    if (!LA_RING_LIKELY(la_ring_is(ring, writer, &ring->shared->writer_id)))
         la_ring_become_writer(ring);
     uint64_t room = ring->capacity - (writer->index - writer->other);
-    /* More than the capacity are what two threads at once can make of it. */
-    if (LA_RING_LIKELY(room >= wanted && room <= ring->capacity))
-        return (int64_t)room;
+    return LA_RING_LIKELY(room <= ring->capacity) ? room : 0; /* what two threads at once can make of it */
+}
+
+static inline uint64_t la_ring_known_readable(struct la_ring *ring)
+{
+    struct la_ring_side *reader = &ring->reader;
+    if (!LA_RING_LIKELY(la_ring_is(ring, reader, &ring->shared->reader_id)))
+        la_ring_become_reader(ring);
+    uint64_t held = reader->other - reader->index;
+    return LA_RING_LIKELY(held <= ring->capacity) ? held : 0;
+}
+
+static inline int64_t la_ring_look_for_room(struct la_ring *ring)
+{
+    struct la_ring_side *writer = &ring->writer;
     /* Pairs with the release in la_ring_consume: the reader has done with the frames before this index. */
     writer->other = __atomic_load_n(&ring->shared->read, __ATOMIC_ACQUIRE);
     uint64_t used = writer->index - writer->other;
@@ -192,27 +214,33 @@ static inline int64_t la_ring_writable(struct la_ring *ring, uint64_t wanted)
     return LA_RING_CORRUPTED;
 }
 
-/* Frames that can be read, or LA_RING_CORRUPTED. */
-static inline int64_t la_ring_readable(struct la_ring *ring, uint64_t wanted)
+static inline int64_t la_ring_look_for_frames(struct la_ring *ring)
 {
     struct la_ring_side *reader = &ring->reader;
-    if (!LA_RING_LIKELY(reader->mine))
-        la_ring_become_reader(ring);
-    uint64_t held = reader->other - reader->index;
-    if (LA_RING_LIKELY(held >= wanted && held <= ring->capacity))
-        return (int64_t)held;
-    if (wanted * ring->frame_bytes <= LA_RING_AHEAD)
-        __builtin_prefetch(ring->data + reader->position);
     /* Pairs with the release in la_ring_commit: the frames before this index are in the data. */
     reader->other = __atomic_load_n(&ring->shared->written, __ATOMIC_ACQUIRE);
-    held = reader->other - reader->index;
-    if (LA_RING_LIKELY(held - 1 < ring->capacity)) /* not empty: what a spin ends with is what has to be fast */
+    uint64_t held = reader->other - reader->index;
+    if (LA_RING_LIKELY(held <= ring->capacity))
         return (int64_t)held;
-    if (held == 0)
-        return 0;
     reader->other = reader->index; /* empty, as long as it says what cannot be */
     return LA_RING_CORRUPTED;
 }
+
+/* Frames that can be written, or LA_RING_CORRUPTED: right where they are less than `wanted`, else at least so many. */
+static inline int64_t la_ring_writable(struct la_ring *ring, uint64_t wanted)
+{
+    uint64_t known = la_ring_known_writable(ring);
+    return LA_RING_LIKELY(known >= wanted) ? (int64_t)known : la_ring_look_for_room(ring);
+}
+
+/* Frames that can be read, likewise. */
+static inline int64_t la_ring_readable(struct la_ring *ring, uint64_t wanted)
+{
+    uint64_t known = la_ring_known_readable(ring);
+    return LA_RING_LIKELY(known >= wanted) ? (int64_t)known : la_ring_look_for_frames(ring);
+}
+
+#include "ring_pace.h"
 
 /* Frames in the ring, as anybody sees them, or LA_RING_CORRUPTED. The reader's index first: it can only have grown
    since, so that a side counts no frame for its own that is not. */
@@ -262,9 +290,14 @@ static inline int64_t la_ring_write_window(struct la_ring *ring, uint64_t wanted
 {
     if (!LA_RING_LIKELY(!la_ring_is_closed(ring)))
         return LA_RING_CLOSED;
-    int64_t frames = la_ring_writable(ring, wanted);
+    uint64_t known = la_ring_known_writable(ring);
+    int64_t frames = LA_RING_LIKELY(known >= wanted) ? (int64_t)wanted : la_ring_await_room(ring, wanted);
     *at = ring->data + ring->writer.position;
-    return LA_RING_LIKELY(frames < 0 || (uint64_t)frames < wanted) ? frames : (int64_t)wanted;
+    if (LA_RING_LIKELY(frames > 0)) {
+        la_ring_own(*at);
+        la_ring_own(&ring->shared->written);
+    }
+    return frames;
 }
 
 /* Hand the first frames of the window to the reader: no more than it has. */
@@ -280,9 +313,10 @@ static inline void la_ring_commit(struct la_ring *ring, uint64_t frames)
 /* Where the oldest frames are to be read, likewise. */
 static inline int64_t la_ring_read_window(struct la_ring *ring, uint64_t wanted, const void **at)
 {
-    int64_t frames = la_ring_readable(ring, wanted);
+    uint64_t known = la_ring_known_readable(ring);
+    int64_t frames = LA_RING_LIKELY(known >= wanted) ? (int64_t)wanted : la_ring_await_frames(ring, wanted);
     *at = ring->data + ring->reader.position;
-    return LA_RING_LIKELY(frames < 0 || (uint64_t)frames < wanted) ? frames : (int64_t)wanted;
+    return frames;
 }
 
 /* Give the room of the first frames of the window back to the writer: no more than it has. */

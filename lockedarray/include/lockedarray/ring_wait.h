@@ -177,9 +177,9 @@ static LA_RING_RARELY void la_ring_look(struct la_ring *ring, struct la_ring_sid
     if (__atomic_load_n(other, __ATOMIC_RELAXED) == ring->id || la_ring_is_closed(ring))
         return;
     int64_t now = la_ring_now();
-    if (now - side->looked < LA_RING_LOOK)
+    if (now - __atomic_load_n(&side->looked, __ATOMIC_RELAXED) < LA_RING_LOOK)
         return;
-    side->looked = now;
+    __atomic_store_n(&side->looked, now, __ATOMIC_RELAXED); /* any thread may ask; publishes nothing */
     if (!(side == &ring->reader ? la_ring_writer_lives(ring) : la_ring_reader_lives(ring)))
         la_ring_close(ring);
 }
