@@ -10,7 +10,8 @@ The calls are timed, not the handing over: a thread switch costs a hundred times
 doing. In the yardstick one thread writes TURN arrays, and the other's copies of them are timed: also blocks
 that come from another thread. The threads are pinned, once to two CPUs and once to one. On two, each block
 moves to the reader's cache, and its place in the ring back to the writer's; the copy moves one way only. On
-both a turn begins as a thread switch leaves it, with cold code: twice for a pair, once for a copy.
+both a turn begins as a thread switch leaves it, with cold code: twice for a pair, once for a copy. What the
+memory itself takes is seen from memcpy in C, in the same turns: no ring can be faster.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from plain_turns import memcpy_in_turns
 from timing import Batch, Line, statement
 
 import lockedarray as la
@@ -92,18 +94,27 @@ class InTurns:
         return first, second
 
 
-def on_two_threads(frames: int, bound: float, turns: int, where: str, cpus: tuple[int, int]) -> Line:
+def on_two_threads(
+    frames: int, bound: float, turns: int, where: str, cpus: tuple[int, int]
+) -> Iterator[Line]:
     blocks, rb = Blocks(frames), half_full(frames, TURN)
     between = {f"block{k}": np.zeros((frames, 2), "f4") for k in range(TURN)}
     through_ring = ("\n".join(["rb.write(src)"] * TURN), "\n".join(["rb.read_into(dst)"] * TURN))
     copies = ("\n".join(f"{k}[:] = src" for k in between), "\n".join(f"dst[:] = {k}" for k in between))
-    return Line(
+
+    def yardstick() -> float:
+        return InTurns(copies, cpus, blocks.names() | between).run(turns)[1]
+
+    of = "dst[:] = src, of the other thread's block"
+    yield Line(
         f"ring pair on two threads, {where}, {frames}",
         lambda: sum(InTurns(through_ring, cpus, blocks.names() | {"rb": rb}).run(turns)),
-        lambda: InTurns(copies, cpus, blocks.names() | between).run(turns)[1],
-        "dst[:] = src, of the other thread's block",
+        yardstick,
+        of,
         bound,
     )
+    plain = memcpy_in_turns(rb.nbytes // (2 * TURN), TURN, turns, cpus)
+    yield Line(f"  memcpy in and out in C, {where}, {frames}", plain, yardstick, of, None)
 
 
 def lines(quick: bool) -> Iterator[Line]:
@@ -130,4 +141,4 @@ def lines(quick: bool) -> Iterator[Line]:
     cpus = sorted(os.sched_getaffinity(0))
     for where, pair in (("two CPUs", (cpus[0], cpus[-1])), ("one CPU", (cpus[0], cpus[0]))):
         for frames, bound in BOUNDS:
-            yield on_two_threads(frames, bound, number // 20, where, pair)
+            yield from on_two_threads(frames, bound, number // 20, where, pair)

@@ -23,7 +23,7 @@ class Line:
     ours: Batch
     yardstick: Batch
     yardstick_name: str
-    bound: float
+    bound: float | None  # None: nothing is promised, the line only tells
     price: Batch | None = None
 
 
@@ -51,11 +51,11 @@ class Result:
     yardstick: Figures
     price: float
     ratio: Figures
-    bound: float
+    bound: float | None
 
     @property
     def met(self) -> bool:
-        return self.ratio.median <= self.bound
+        return self.bound is None or self.ratio.median <= self.bound
 
 
 def measure(line: Line, rounds: int) -> Result:
@@ -107,8 +107,9 @@ def rows(results: list[Result]) -> Iterator[str]:
     for r in results:
         quartiles = f"{spoken(r.ours.low)} .. {spoken(r.ours.high)}"
         spread = f"{r.ratio.low:.2f} .. {r.ratio.high:.2f}"
+        verdict = f"{'':13}" if r.bound is None else f"{r.bound:7.2f}  {'ok' if r.met else 'MISSED'}"
         yield (
             f"{r.what:44}{spoken(r.ours.median):>9}{quartiles:>20}{spoken(r.yardstick.median):>11}   "
-            f"{r.ratio.median:5.2f}{spread:>14}{r.bound:7.2f}  {'ok' if r.met else 'MISSED'}"
+            f"{r.ratio.median:5.2f}{spread:>14}{verdict}"
             f"  ({r.yardstick_name}{f', + {spoken(r.price)}' if r.price else ''})"
         )

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import lockedarray as la
+from arguments import duration
 
 SOURCE = Path(__file__).with_name("c_callback.c")
 
@@ -56,10 +57,10 @@ def keep_busy(done: threading.Event) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--seconds", type=duration, default=5.0)
     parser.add_argument("--rate", type=int, default=48_000)
     parser.add_argument("--frames", type=int, default=64, help="of a period")
-    parser.add_argument("--latency", type=float, default=0.2, help="seconds that the rings hold")
+    parser.add_argument("--latency", type=duration, default=0.2, help="seconds that the rings hold")
     options = parser.parse_args()
     if not (1 <= options.frames <= 4096 and options.rate > 0 and 0 <= options.latency <= 60):
         parser.error("--frames must be 1 to 4096, --rate positive, --latency 0 to 60 seconds")

@@ -19,6 +19,7 @@ import time
 import numpy as np
 
 import lockedarray as la
+from arguments import duration
 
 PERIOD = 1e-3
 STEP = 250  # periods from one set point to the next
@@ -73,7 +74,7 @@ class Controller:
 def main() -> int:
     parser = argparse.ArgumentParser(description="A control loop at 1 kHz and its log.")
     parser.add_argument("-o", "--output", default="control_loop.csv", help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=1.5, help="default: %(default)s")
+    parser.add_argument("--seconds", type=duration, default=1.5, help="default: %(default)s")
     args = parser.parse_args()
     try:
         log = la.RingBuffer(LOG_HELD, dtype=LOG)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lockedarray as la
+from arguments import duration
 
 RATE, BLOCK, GAIN = 48000, 64, np.float32(0.5)
 Float32 = NDArray[np.float32]
@@ -55,7 +56,7 @@ def run(delay: int, seconds: float) -> tuple[bool, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="An echo from a history of what was played.")
     parser.add_argument("--delay-ms", type=float, default=350.0, help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=5.0, help="default: %(default)s")
+    parser.add_argument("--seconds", type=duration, default=5.0, help="default: %(default)s")
     args = parser.parse_args()
     delay = round(args.delay_ms * RATE / 1000)
     if delay < 0 or args.seconds <= 0:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lockedarray as la
+from arguments import duration
 
 RATE = 48000
 Float32 = NDArray[np.float32]
@@ -49,7 +50,7 @@ def main() -> int:
     parser.add_argument("--taps", type=int, default=63, help="default: %(default)s")
     parser.add_argument("--cutoff", type=float, default=2000.0, help="Hz, default: %(default)s")
     parser.add_argument("--block", type=int, default=64, help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=2.0, help="default: %(default)s")
+    parser.add_argument("--seconds", type=duration, default=2.0, help="default: %(default)s")
     args = parser.parse_args()
     if min(args.taps, args.block) < 1 or not 0 < args.cutoff < RATE / 2 or args.seconds <= 0:
         parser.error("taps, block, cutoff and seconds are positive, the cutoff below half the rate")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import lockedarray as la
+from arguments import duration
 
 KEPT, WORDS, BLOCK, READ = 4096, 8, 16, 64
 
@@ -71,7 +72,7 @@ def read(history: la.HistoryBuffer, name: str, pause: float, seconds: float, res
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="One writer, three readers, nothing torn.")
-    parser.add_argument("--seconds", type=float, default=10.0, help="default: %(default)s")
+    parser.add_argument("--seconds", type=duration, default=10.0, help="default: %(default)s")
     args = parser.parse_args()
     spawn = multiprocessing.get_context("spawn")
     try:

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 
 import lockedarray as la
+from arguments import duration
 from wav import WavError, WavWriter
 
 RATE = 48_000
@@ -21,7 +22,7 @@ CHORD = (220.0, 277.18, 329.63)  # Hz
 def main() -> int:
     parser = argparse.ArgumentParser(description="A wavetable oscillator, written to a WAV file.")
     parser.add_argument("-o", "--output", default="oscillator.wav", help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=2.0, help="default: %(default)s")
+    parser.add_argument("--seconds", type=duration, default=2.0, help="default: %(default)s")
     args = parser.parse_args()
     # A period is one cycle, start=0 to stop=1: a position is a phase, an increment Hz / RATE.
     turn = 2 * np.pi * np.arange(2048) / 2048

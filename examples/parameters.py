@@ -17,6 +17,7 @@ import time
 import numpy as np
 
 import lockedarray as la
+from arguments import duration
 
 RATE, BLOCK = 48000, 256
 PARAMETERS = np.dtype([("gain", "f8"), ("pan", "f8"), ("number", "i8"), ("sum", "f8")])
@@ -63,7 +64,7 @@ class Strip:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Parameters from a second process to an audio loop.")
-    parser.add_argument("--seconds", type=float, default=2.0, help="default: %(default)s")
+    parser.add_argument("--seconds", type=duration, default=2.0, help="default: %(default)s")
     parser.add_argument("--no-smoothing", action="store_true", help="hear, and be told, what it is good for")
     args = parser.parse_args()
     try:

@@ -15,6 +15,7 @@ import sys
 import numpy as np
 
 import lockedarray as la
+from arguments import duration
 
 PERIOD = 1e-3
 POOL_BYTES = 1 << 14
@@ -23,7 +24,7 @@ HISTORY = 1024  # latencies, the newest: two pages
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="A control loop set up for real time.")
-    parser.add_argument("--seconds", type=float, default=1.0, help="default: %(default)s")
+    parser.add_argument("--seconds", type=duration, default=1.0, help="default: %(default)s")
     args = parser.parse_args()
 
     # 1. As much locked memory as one may have without asking anybody.

@@ -20,6 +20,7 @@ import time
 import numpy as np
 
 import lockedarray as la
+from arguments import duration
 from wav import WavError, WavWriter
 
 RATE, BLOCK = 48_000, 256
@@ -103,9 +104,9 @@ class Recorder:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Record to disk, and report what was lost.")
     parser.add_argument("-o", "--output", default="record.wav", help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=2.0, help="default: %(default)s")
-    parser.add_argument("--buffer", type=float, default=1.0, help="seconds in the ring; default: %(default)s")
-    parser.add_argument("--stall", type=float, default=0.0, help="let the disk hang so long in each second")
+    parser.add_argument("--seconds", type=duration, default=2.0, help="default: %(default)s")
+    parser.add_argument("--buffer", type=duration, default=1.0, help="in the ring; default: %(default)s")
+    parser.add_argument("--stall", type=duration, default=0.0, help="the disk hangs so long in each second")
     parser.add_argument("--fast", action="store_true", help="a device without a clock, which waits for room")
     args = parser.parse_args()
     try:

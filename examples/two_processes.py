@@ -17,6 +17,7 @@ import time
 import numpy as np
 
 import lockedarray as la
+from arguments import duration
 
 RATE, BLOCK = 48_000, 256
 BLOCKS_HELD = 8
@@ -37,14 +38,17 @@ def play(audio: la.RingBuffer, stamps: la.RingBuffer, blocks: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the receiver, which closes the ring
     stamp = np.zeros(1, STAMP)
     beats = la.Periodic(BLOCK / RATE, history=0)
-    for frame in range(0, blocks * BLOCK, BLOCK):
-        block = synthesise(frame)
-        next(beats)
-        if not (audio.wait_write(BLOCK) and stamps.wait_write(1)):
-            return
-        stamp[0] = (time.monotonic_ns(), frame)
-        stamps.write(stamp)
-        audio.write(block)
+    try:
+        for frame in range(0, blocks * BLOCK, BLOCK):
+            block = synthesise(frame)
+            next(beats)
+            audio.wait_write(BLOCK)
+            stamps.wait_write(1)
+            stamp[0] = (time.monotonic_ns(), frame)
+            stamps.write(stamp)
+            audio.write(block)
+    except BrokenPipeError:  # the receiver has been stopped
+        pass
     audio.close()
 
 
@@ -74,7 +78,7 @@ class Receiver:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Audio from another process, and how late it is.")
-    parser.add_argument("--seconds", type=float, default=1.5, help="default: %(default)s")
+    parser.add_argument("--seconds", type=duration, default=1.5, help="default: %(default)s")
     parser.add_argument("--kill", action="store_true", help="kill the other process halfway")
     args = parser.parse_args()
     blocks = max(2, round(args.seconds * RATE / BLOCK))
@@ -85,6 +89,7 @@ def main() -> int:
         print(f"two_processes: {error}", file=sys.stderr)
         return 1
     synthesiser = multiprocessing.get_context("spawn").Process(target=play, args=(audio, stamps, blocks))
+    signal.signal(signal.SIGINT, lambda *_: audio.close())  # ends the stream, and what came is told
     synthesiser.start()
     receiver = Receiver(audio, stamps)
     killed = before = None

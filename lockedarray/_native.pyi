@@ -45,6 +45,8 @@ class _Lib:
 
 ffi: _FFI
 lib: _Lib
+RING_CLOSED: str
+RING_CORRUPTED: str
 
 class Region:
     @property
@@ -93,7 +95,7 @@ class Ring:
         cls,
         capacity: SupportsIndex,
         channels: SupportsIndex | None,
-        dtype: DTypeLike,
+        dtype: np.dtype[Any],
         dtype_text: bytes,
         pool: Pool | None,
         flags: int,
@@ -154,7 +156,7 @@ class History:
         cls,
         frames: SupportsIndex,
         channels: SupportsIndex | None,
-        dtype: DTypeLike,
+        dtype: np.dtype[Any],
         dtype_text: bytes,
         flags: int,
         fd: int,

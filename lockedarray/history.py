@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal, NoReturn, Self, SupportsIndex
+from typing import Literal, Self, SupportsIndex
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from . import _native
-from .errors import lock_or_warn
+from .errors import RingCorrupted, lock_or_warn
 from .region_flags import UNLOCKED
-from .travel import by_descriptor, read_dtype, refuse_pickle, write_dtype
+from .travel import Travels, described, write_dtype
 
 
-class HistoryBuffer(_native.History):
+class HistoryBuffer(_native.History, Travels):
     """The newest frames in locked memory: one writer that is never full, any number of readers.
 
     The writer never waits for anybody: it forgets. Frames are numbered from 0 on, so that a reader
@@ -128,29 +128,14 @@ class HistoryBuffer(_native.History):
         >>> reader.latest(3).tolist()
         [0.0, 1.0, 2.0]
         """
-        frames, channels, item_bytes, text = _native.history_describe(fd)
-        item = read_dtype(text)
-        if item.itemsize != item_bytes:
-            raise ValueError(f"the shared header names {item}, but items of {item_bytes} bytes")
+        frames, channels, item, text = described(_native.history_describe(fd))
         make = partial(super().__new__, cls, frames, channels, item, text)
         return lock_or_warn(on_error, lambda locked: make(0 if locked else UNLOCKED, fd))
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        by_descriptor(cls)
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        refuse_pickle(self)
-
-    def _travel_options(self) -> dict[str, Any]:
-        return {}
-
     def __repr__(self) -> str:
         channels = "" if self.channels is None else f" of {self.channels} channels"
-        return (
-            f"<HistoryBuffer, the newest {self.frames} of {self.frames_written} frames{channels}, "
-            f"{self.dtype}>"
-        )
-
-
-by_descriptor(HistoryBuffer)
+        try:
+            held = f"the newest {self.frames} of {self.frames_written} frames"
+        except RingCorrupted:
+            held = f"corrupted, {self.frames} frames"
+        return f"<HistoryBuffer, {held}{channels}, {self.dtype}>"

@@ -1,8 +1,9 @@
 """The ring inside ``@numba.njit``: Numba loads this through its entry point when it first compiles.
 
 A ring is passed as any other argument; ``nogil=True`` lets the loop run beside other threads, and `wait_read`
-and `wait_write` never keep the GIL while they sleep. Methods and exceptions are those of `RingBuffer`; what
-Python tells of types when a method is called, Numba tells when it compiles.
+and `wait_write` never keep the GIL while they sleep. Of `RingBuffer` there are `write`, `read_into`,
+`wait_read`, `wait_write`, `close`, `capacity`, `channels`, `read_available`, `write_available`, `closed` and
+`eof`, with its exceptions; what Python tells of types when a method is called, Numba tells when it compiles.
 
     @numba.njit(nogil=True)
     def gain(source, sink, block):
@@ -44,18 +45,12 @@ from numba.extending import (
 from numba.np import numpy_support
 from numba.types import ExternalFunction, float64, int32, int64, intp, uint64, uintp, void
 
-from ._native import ffi, lib
+from ._native import RING_CLOSED, RING_CORRUPTED, ffi, lib
 from .errors import RingCorrupted
 from .ring import RingBuffer
 
 CORRUPTED, CLOSED = -1, -2  # LA_RING_CORRUPTED, LA_RING_CLOSED
 READY, INTERRUPTED = 1, 3  # LA_RING_READY, LA_RING_INTERRUPTED
-
-WORDS_OF_CLOSED = "the ring is closed: nothing more can be written to it"
-WORDS_OF_CORRUPTED = (
-    "the indices in the ring's shared header cannot be: more frames than its capacity lie between them; "
-    "somebody else has written to this memory"
-)
 
 # By name, not by address, so that Numba can keep what it compiles (cache=True) for another process.
 CALLS = {
@@ -184,9 +179,9 @@ def ring_write(ring: Any, block: Any, drop: Any = False) -> Callable[..., Any]:
         at, frames, frame_stride, channel_stride = layout(block)
         taken = ring_call_write(ring.address, at, frames, frame_stride, channel_stride, 1 if drop else 0)
         if taken == CLOSED:
-            raise BrokenPipeError(WORDS_OF_CLOSED)
+            raise BrokenPipeError(RING_CLOSED)
         if taken < 0:
-            raise RingCorrupted(WORDS_OF_CORRUPTED)
+            raise RingCorrupted(RING_CORRUPTED)
         return taken
 
     return write
@@ -204,7 +199,7 @@ def ring_read_into(ring: Any, out: Any, fill: Any = None) -> Callable[..., Any]:
         fills = 0 if fill is None else 1
         taken = ring_call_read(ring.address, at, frames, frame_stride, channel_stride, fills)
         if taken < 0:
-            raise RingCorrupted(WORDS_OF_CORRUPTED)
+            raise RingCorrupted(RING_CORRUPTED)
         if fill is not None:
             out[taken:] = fill
         return taken
@@ -219,7 +214,7 @@ def ring_read_into(ring: Any, out: Any, fill: Any = None) -> Callable[..., Any]:
 def held(ring: Any) -> Any:
     frames = ring_call_held(ring.address)
     if frames < 0:
-        raise RingCorrupted(WORDS_OF_CORRUPTED)
+        raise RingCorrupted(RING_CORRUPTED)
     return frames
 
 
@@ -274,7 +269,7 @@ def wait(ring: Any, reads: Any, n: Any, seconds: Any) -> Any:
         raise ValueError("timeout must be a number of seconds that is not negative, or None")
     state = ring_call_wait(ring.address, reads, n, seconds, current_thread())
     if state == CORRUPTED:
-        raise RingCorrupted(WORDS_OF_CORRUPTED)
+        raise RingCorrupted(RING_CORRUPTED)
     if state == INTERRUPTED:
         raise_what_is_set()
     return state == READY

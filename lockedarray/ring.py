@@ -5,19 +5,19 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Literal, NoReturn, Self, SupportsIndex
+from typing import Any, Literal, Self, SupportsIndex
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _native
-from .errors import lock_or_warn
+from .errors import RingCorrupted, lock_or_warn
 from .region_flags import UNLOCKED
 from .ring_async import AsyncWaits
-from .travel import by_descriptor, read_dtype, refuse_pickle, write_dtype
+from .travel import Travels, described, write_dtype
 
 
-class RingBuffer(_native.Ring, AsyncWaits):
+class RingBuffer(_native.Ring, AsyncWaits, Travels):
     """A ring of frames in locked, mirrored memory: one writer, one reader, no locks.
 
     All `capacity` frames are usable, and a window on them is one contiguous piece wherever it
@@ -165,10 +165,7 @@ class RingBuffer(_native.Ring, AsyncWaits):
         [0.0, 1.0, 2.0]
         """
         fd = operator.index(fd)
-        capacity, channels, item_bytes, text = _native.ring_describe(fd)
-        item = read_dtype(text)
-        if item.itemsize != item_bytes:
-            raise ValueError(f"the shared header names {item}, but items of {item_bytes} bytes")
+        capacity, channels, item, text = described(_native.ring_describe(fd))
         events = None
         if eventfds is not None:
             reader, writer = eventfds
@@ -206,22 +203,11 @@ class RingBuffer(_native.Ring, AsyncWaits):
         if len(rest := self.read(n)):
             yield rest
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        by_descriptor(cls)
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        refuse_pickle(self)
-
-    def _travel_options(self) -> dict[str, Any]:
-        return {}
-
     def __repr__(self) -> str:
         channels = "" if self.channels is None else f" of {self.channels} channels"
-        return (
-            f"<RingBuffer, {self.read_available} of {self.capacity} frames{channels}, {self.dtype}"
-            f"{', closed' if self.closed else ''}>"
-        )
-
-
-by_descriptor(RingBuffer)
+        closed = ", closed" if self.closed else ""
+        try:
+            held = f"{self.read_available} of {self.capacity} frames"
+        except RingCorrupted:
+            held = f"corrupted, {self.capacity} frames"
+        return f"<RingBuffer, {held}{channels}, {self.dtype}{closed}>"

@@ -6,7 +6,7 @@ import ast
 import os
 from collections.abc import Callable
 from multiprocessing.reduction import DupFd, ForkingPickler
-from typing import Any, NoReturn
+from typing import Any, NoReturn, SupportsIndex
 
 import numpy as np
 
@@ -32,17 +32,23 @@ def read_dtype(text: bytes) -> np.dtype[Any]:
     return dtype
 
 
-def _arrive(
-    attach: Callable[..., Any], ticket: Any, event_tickets: list[Any], options: dict[str, Any]
-) -> Any:
+def described(what: tuple[int, int | None, int, bytes]) -> tuple[int, int | None, np.dtype[Any], bytes]:
+    """Return frames, channels, dtype and its text, of what a shared header says."""
+    frames, channels, item_bytes, text = what
+    dtype = read_dtype(text)
+    if dtype.itemsize != item_bytes:
+        raise ValueError(f"the shared header names {dtype}, but items of {item_bytes} bytes")
+    return frames, channels, dtype, text
+
+
+def _arrive(attach: Callable[..., Any], ticket: Any, event_tickets: list[Any]) -> Any:
     """Attach in the other process; the descriptors that came with the message are closed again."""
     opened = []
     try:
         opened.append(ticket.detach())
         opened.extend(each.detach() for each in event_tickets)
-        if event_tickets:
-            options = options | {"eventfds": tuple(opened[1:])}
-        return attach(opened[0], **options)
+        events = {"eventfds": tuple(opened[1:])} if event_tickets else {}
+        return attach(opened[0], **events)
     finally:
         for fd in opened:
             os.close(fd)
@@ -50,19 +56,22 @@ def _arrive(
 
 def _depart(shared: Any) -> tuple[Any, ...]:
     tickets = [DupFd(fd) for fd in (shared.fileno(), *(getattr(shared, "eventfds", None) or ()))]
-    return _arrive, (type(shared).attach, tickets[0], tickets[1:], shared._travel_options())
+    return _arrive, (type(shared).attach, tickets[0], tickets[1:])
 
 
-def by_descriptor(kind: type[Any]) -> None:
-    """Let objects of this class go through multiprocessing's pickler: it alone can send descriptors."""
-    ForkingPickler.register(kind, _depart)
+class Travels:
+    """Memory that multiprocessing sends by its descriptor, and that nobody pickles; so are its subclasses."""
 
+    __slots__ = ()
 
-def refuse_pickle(shared: object) -> NoReturn:
-    """Raise what `pickle.dumps` and `copy` of such an object come to."""
-    name = type(shared).__name__
-    raise TypeError(
-        f"a {name} is memory, and pickle sends values: give it to a multiprocessing.Process as an argument, "
-        f"send it through a multiprocessing connection, or send {name}.fileno() with socket.send_fds and "
-        f"call {name}.attach there"
-    )
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        ForkingPickler.register(cls, _depart)  # it alone can send descriptors
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        name = type(self).__name__
+        raise TypeError(
+            f"a {name} is memory, and pickle sends values: give it to a multiprocessing.Process as an "
+            f"argument, send it through a multiprocessing connection, or send {name}.fileno() with "
+            f"socket.send_fds and call {name}.attach there"
+        )

@@ -76,9 +76,9 @@ MUTATIONS = [
     ),
     Mutation(
         "signals looked at only after a sleep",
-        "ring_waiting.c",
-        "#define SIGNALS INT64_C(20000000)",
-        "#define SIGNALS LA_RING_FOREVER",
+        "ring_slices.h",
+        "#define RING_SLICE INT64_C(20000000)",
+        "#define RING_SLICE LA_RING_FOREVER",
         "test_ring_waiting.py",
     ),
     Mutation(
@@ -113,8 +113,8 @@ MUTATIONS = [
     Mutation(
         "a side that comes back goes on where it was",
         "../include/lockedarray/ring.h",
-        "side->mine && __atomic_load_n(id, __ATOMIC_RELAXED) == ring->id",
-        "side->mine && __atomic_load_n(id, __ATOMIC_RELAXED) > 0",
+        "(__atomic_load_n(id, __ATOMIC_RELAXED) == ring->id)",
+        "(__atomic_load_n(id, __ATOMIC_RELAXED) > 0)",
         "test_ring_processes.py",
     ),
     Mutation(

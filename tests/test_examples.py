@@ -335,3 +335,14 @@ def test_the_voice_is_made_here(tmp_path: Path) -> None:
     assert VOICE.stat().st_size < 450_000
     assert made.shape == kept.shape
     assert np.abs(made - kept).max() <= 1 / 32768  # a sine may differ by a bit elsewhere
+
+
+WITH_SECONDS = sorted(path for path in EXAMPLES.glob("*.py") if '"--seconds"' in path.read_text())
+
+
+@pytest.mark.parametrize("path", WITH_SECONDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("seconds", ["nan", "-1", "1e30", "soon"])
+def test_a_time_that_is_none(path: Path, seconds: str) -> None:
+    _, err = run(path, f"--seconds={seconds}", status=2)
+    assert "error: argument --seconds: " in err
+    assert seconds in err

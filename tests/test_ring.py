@@ -345,6 +345,7 @@ def test_an_impossible_header_is_no_disaster(index: str) -> None:
         field.value = lie
         with pytest.raises(la.RingCorrupted, match="header"):
             _ = rb.read_available
+        assert "corrupted" in repr(rb)
         with pytest.raises(la.RingCorrupted):
             rb.write(np.zeros(10, "i2")) if index == "read" else rb.read(10)
     field.value = honest

@@ -51,6 +51,16 @@ def test_two_processes_of_which_one_is_killed() -> None:
     assert "eof is True" in out
 
 
+def test_two_processes_stopped_by_hand() -> None:
+    with start(EXAMPLES / "two_processes.py", "--seconds", 600) as process:
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (1, "")
+    assert len(re.findall(r"in \d+ blocks, 0 wrong", out)) == 1
+    assert len(re.findall(r"\d+ of 112500 blocks came", out)) == 1
+
+
 def test_send_fds() -> None:
     out = example("send_fds")
     (server, sent), (client, got) = (

@@ -302,7 +302,7 @@ def test_what_was_handed_out_stays_open_in_a_child() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.integers(0, 40)), max_size=60))
 def test_a_side_goes_to_another_and_comes_back(turns: list[tuple[int, bool, int]]) -> None:
-    """Attached in one process, three rings differ as those of three processes do: each has its own indices."""
+    """Three rings attached in one process differ as those of three do: each has its own indices."""
     rings = [la.RingBuffer(50, dtype="u4")]
     rings += [la.RingBuffer.attach(rings[0].fileno()) for _ in range(2)]
     written = read = 0

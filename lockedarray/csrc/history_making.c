@@ -43,6 +43,8 @@ static const struct shared_kind kind = {
 };
 _Static_assert(offsetof(struct shared_header, dtype_length) == offsetof(struct la_history_shared, dtype_length) &&
                SHARED_DTYPE == LA_HISTORY_DTYPE, "the headers begin alike");
+_Static_assert(sizeof(struct la_history) <= 4096 && sizeof(struct la_history_shared) <= LA_HISTORY_DTYPE,
+               "in the smallest pages");
 
 static int measure(PyObject *frames, PyObject *channels, struct history_request *request)
 {
@@ -131,14 +133,13 @@ PyObject *history_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(ke
 {
     PyObject *frames, *channels, *self = NULL;
     struct history_request request = {0};
-    if (!PyArg_ParseTuple(args, "OOO&y#Ii:History", &frames, &channels, PyArray_DescrConverter, &request.descr,
+    if (!PyArg_ParseTuple(args, "OOO!y#Ii:History", &frames, &channels, &PyArrayDescr_Type, &request.descr,
                           &request.dtype_text, &request.dtype_length, &request.flags, &request.fd))
         return NULL;
     if (request.dtype_length > SHARED_DTYPE_ROOM)
         request.dtype_length = 0; /* it cannot travel by its descriptor */
     if (shared_check_dtype(&kind, request.descr) == 0 && measure(frames, channels, &request) == 0)
         self = make(type, &request);
-    Py_DECREF((PyObject *)request.descr);
     return self;
 }
 

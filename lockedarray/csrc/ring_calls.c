@@ -3,7 +3,7 @@
 #include "frames.h"
 #include "objects.h"
 #include "ring_room.h"
-
+#include "ring_slices.h"
 
 static struct frame_format format_of(const struct la_ring *ring)
 {
@@ -94,12 +94,6 @@ void ring_call_close(uintptr_t address)
 
 /* Waiting */
 
-static int64_t moment_after(double seconds)
-{
-    int64_t now = la_ring_now();
-    return seconds * 1e9 < (double)(LA_RING_FOREVER - now) ? now + (int64_t)(seconds * 1e9) : LA_RING_FOREVER;
-}
-
 /* Whether a handler of Python's raised an exception, which is then set. */
 static bool handlers_raised(void)
 {
@@ -108,10 +102,6 @@ static bool handlers_raised(void)
     PyGILState_Release(state);
     return raised;
 }
-
-/* ns from one look at Python's signals to the next, as in ring_waiting.c. Handlers run in the main thread: no other
-   has to ask for the GIL. */
-#define SIGNALS INT64_C(20000000)
 
 static int wait_slice(struct la_ring *ring, struct la_ring_side *side, uint64_t n, int64_t until, bool has_gil)
 {
@@ -132,11 +122,12 @@ int ring_call_wait(uintptr_t address, int reads, uint64_t n, double seconds, uin
     int state = la_ring_can(ring, side, n);
     if (state != LA_RING_TIMEOUT)
         return state;
-    int64_t until = moment_after(seconds);
+    int64_t until = ring_moment_in(seconds);
     bool has_gil = thread != 0 && thread == (uintptr_t)PyGILState_GetThisThreadState();
+    /* Handlers run in the main thread: no other has to ask for the GIL. */
     bool is_main = getpid() == (pid_t)syscall(SYS_gettid);
     while (state == LA_RING_TIMEOUT || state == LA_RING_INTERRUPTED) {
-        int64_t now = la_ring_now(), latest = is_main && until - now > SIGNALS ? now + SIGNALS : until;
+        int64_t latest = is_main ? ring_slice_end(until) : until;
         state = wait_slice(ring, side, n, latest, has_gil);
         if (state == LA_RING_TIMEOUT && latest == until)
             return state;

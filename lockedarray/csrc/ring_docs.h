@@ -117,16 +117,26 @@ static const char ring_commit_doc[] =
 "\n"
 "Raises\n------\n"
 "ValueError\n"
-"    More frames than the open window has, or a negative number.\n"
+"    More frames than the open window has, or a negative number. The window ends with `write`, and\n"
+"    where another process became the writer.\n"
 "BrokenPipeError\n"
-"    The ring is closed.\n";
+"    The ring is closed.\n"
+"\n"
+"Examples\n--------\n"
+">>> import lockedarray as la\n"
+">>> rb = la.RingBuffer(1000)\n"
+">>> rb.write_window(64).fill(0.5)\n"
+">>> rb.commit(10)\n"
+">>> rb.read_available\n"
+"10\n";
 
 static const char ring_read_window_doc[] =
 "read_window($self, n, /)\n--\n\n"
 "Return a read-only view of the oldest frames, at most `n`.\n"
 "\n"
 "It is one contiguous piece wherever it starts, and good until `consume` gives its frames back.\n"
-"Each call makes a new array object: no memory of NumPy's, no system call.\n"
+"Read-only against slips: who sets ``flags.writeable`` writes into the ring. Each call makes a new\n"
+"array object: no memory of NumPy's, no system call.\n"
 "\n"
 "Raises\n------\n"
 "ValueError\n"
@@ -151,7 +161,18 @@ static const char ring_consume_doc[] =
 "\n"
 "Raises\n------\n"
 "ValueError\n"
-"    More frames than the open window has, or a negative number.\n";
+"    More frames than the open window has, or a negative number. The window ends with the reads, and\n"
+"    where another process became the reader.\n"
+"\n"
+"Examples\n--------\n"
+">>> import lockedarray as la, numpy as np\n"
+">>> rb = la.RingBuffer(1000)\n"
+">>> _ = rb.write(np.arange(5, dtype='float32'))\n"
+">>> len(rb.read_window(3))\n"
+"3\n"
+">>> rb.consume(2)\n"
+">>> rb.read_window(3).tolist()\n"
+"[2.0, 3.0, 4.0]\n";
 
 static const char ring_wait_read_doc[] =
 "wait_read($self, n, /, timeout=None)\n--\n\n"
@@ -232,7 +253,12 @@ static const char ring_arm_write_doc[] =
 "arm_write($self, n, /)\n--\n\n"
 "Ask for the writer's eventfd, ``eventfds[1]``, to become readable once `n` frames can be written.\n"
 "\n"
-"As `arm_read`.\n";
+"As `arm_read`.\n"
+"\n"
+"Examples\n--------\n"
+">>> import lockedarray as la\n"
+">>> la.RingBuffer(100, eventfd=True).arm_write(1)  # there is room\n"
+"False\n";
 
 static const char ring_fileno_doc[] =
 "fileno($self, /)\n--\n\n"
@@ -258,6 +284,13 @@ static const char ring_close_doc[] =
 "Close the ring for both sides; again: nothing happens.\n"
 "\n"
 "What was written can still be read; then reads give 0 frames and `eof` is True. A write raises\n"
-"BrokenPipeError. The memory is released with the last reference to the ring and its windows.\n";
+"BrokenPipeError. The memory is released with the last reference to the ring and its windows.\n"
+"\n"
+"Examples\n--------\n"
+">>> import lockedarray as la\n"
+">>> rb = la.RingBuffer(100)\n"
+">>> rb.close()\n"
+">>> rb.closed, rb.eof, len(rb.read(10))\n"
+"(True, True, 0)\n";
 
 #endif

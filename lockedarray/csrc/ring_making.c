@@ -34,6 +34,7 @@ static const struct shared_kind kind = {
 };
 _Static_assert(offsetof(struct shared_header, dtype_length) == offsetof(struct la_ring_shared, dtype_length) &&
                SHARED_DTYPE == LA_RING_DTYPE, "the headers begin alike");
+_Static_assert(sizeof(struct la_ring) <= 4096 && sizeof(struct la_ring_shared) <= LA_RING_DTYPE, "in the smallest pages");
 
 static int measure(PyObject *capacity, PyObject *channels, struct ring_request *request)
 {
@@ -164,7 +165,7 @@ PyObject *ring_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywo
 {
     PyObject *capacity, *channels, *events;
     struct ring_request request = {0};
-    if (!PyArg_ParseTuple(args, "OOO&y#OIiO:Ring", &capacity, &channels, PyArray_DescrConverter, &request.descr,
+    if (!PyArg_ParseTuple(args, "OOO!y#OIiO:Ring", &capacity, &channels, &PyArrayDescr_Type, &request.descr,
                           &request.dtype_text, &request.dtype_length, &request.pool, &request.flags, &request.fd,
                           &events))
         return NULL;
@@ -175,7 +176,6 @@ PyObject *ring_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywo
         self = make(type, &request);
     if (self != NULL && take_events(self, events) < 0)
         Py_CLEAR(self);
-    Py_DECREF((PyObject *)request.descr);
     return (PyObject *)self;
 }
 

@@ -6,14 +6,17 @@
 
 static PyTypeObject *ring_type;
 
+/* numba_ring.py says the same. */
+#define CLOSED "the ring is closed: nothing more can be written to it"
+#define CORRUPTED "the indices in the ring's shared header cannot be: more frames than its capacity lie between them; " \
+                  "somebody else has written to this memory"
+
 PyObject *ring_raise(int64_t state)
 {
     if (state == LA_RING_CLOSED)
-        PyErr_SetString(PyExc_BrokenPipeError, "the ring is closed: nothing more can be written to it");
+        PyErr_SetString(PyExc_BrokenPipeError, CLOSED);
     else
-        PyErr_SetString(errors.ring_corrupted, "the indices in the ring's shared header cannot be: more frames than "
-                                               "its capacity lie between them; somebody else has written to this "
-                                               "memory");
+        PyErr_SetString(errors.ring_corrupted, CORRUPTED);
     return NULL;
 }
 
@@ -214,5 +217,9 @@ int ring_objects_init(PyObject *module)
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
         .slots = slots,
     };
-    return PyModule_AddFunctions(module, functions) < 0 ? -1 : add_type(module, &spec, &ring_type);
+    if (PyModule_AddStringConstant(module, "RING_CLOSED", CLOSED) < 0 ||
+        PyModule_AddStringConstant(module, "RING_CORRUPTED", CORRUPTED) < 0 ||
+        PyModule_AddFunctions(module, functions) < 0)
+        return -1;
+    return add_type(module, &spec, &ring_type);
 }

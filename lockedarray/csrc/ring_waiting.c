@@ -1,6 +1,7 @@
 /* Waiting for the other side, without the GIL; a wait that is over at once keeps it. */
 #include "arguments.h"
 #include "ring_objects.h"
+#include "ring_slices.h"
 
 #include <errno.h>
 
@@ -18,9 +19,7 @@ static int take_timeout(PyObject *timeout, int64_t *until)
                      timeout);
         return -1;
     }
-    int64_t now = la_ring_now();
-    if (seconds * 1e9 < (double)(LA_RING_FOREVER - now))
-        *until = now + (int64_t)(seconds * 1e9);
+    *until = ring_moment_in(seconds);
     return 0;
 }
 
@@ -44,17 +43,13 @@ static int check_present(const struct ring_object *self)
     return -1;
 }
 
-/* ns from one look at Python's signals to the next. A signal that comes when the GIL has been given up, and before the
-   futex is slept on, interrupts no sleep: its handler in C has left a note for Python's, and returned. */
-#define SIGNALS INT64_C(20000000)
-
 static PyObject *wait_for(struct ring_object *self, struct la_ring_side *side, size_t n, int64_t until)
 {
     int state = la_ring_can(self->ring, side, n);
     while (state == LA_RING_TIMEOUT || state == LA_RING_INTERRUPTED) {
         if (check_present(self) < 0)
             return NULL;
-        int64_t now = la_ring_now(), latest = until - now > SIGNALS ? now + SIGNALS : until;
+        int64_t latest = ring_slice_end(until);
         Py_BEGIN_ALLOW_THREADS
         state = la_ring_wait(self->ring, side, n, latest);
         Py_END_ALLOW_THREADS

@@ -147,7 +147,7 @@ static inline struct la_ring *la_ring_at(uintptr_t address)
 /* Its id is on the line of `closed`, which every write looks at. */
 static inline int la_ring_is(const struct la_ring *ring, const struct la_ring_side *side, const uint64_t *id)
 {
-    return side->mine && __atomic_load_n(id, __ATOMIC_RELAXED) == ring->id;
+    return (side->mine != 0) & (__atomic_load_n(id, __ATOMIC_RELAXED) == ring->id);
 }
 
 /* This process becomes a side at the first call, and again after another was that side: its index goes on where the
