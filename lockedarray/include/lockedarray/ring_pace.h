@@ -15,7 +15,9 @@
 #ifndef LOCKEDARRAY_INCLUDED_RING_PACE_H
 #define LOCKEDARRAY_INCLUDED_RING_PACE_H
 
-#include "ring.h"
+#ifndef LOCKEDARRAY_INCLUDED_RING_H
+#error "include lockedarray/ring.h, which includes this where it needs it"
+#endif
 
 #define LA_RING_FEW 64u   /* calls that a look has to suffice for */
 #define LA_RING_EMPTY 4u  /* looks in vain that make a wait of it */
