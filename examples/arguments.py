@@ -1,8 +1,12 @@
-"""What the examples' command lines have in common."""
+"""How the examples are started, and stopped by hand."""
 
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
+from collections.abc import Callable
+from typing import NoReturn
 
 LONGEST = 7 * 24 * 3600.0
 
@@ -16,3 +20,12 @@ def duration(text: str) -> float:
     if not 0 <= seconds <= LONGEST:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and {LONGEST:.0f} seconds, a week")
     return seconds
+
+
+def exit_with(main: Callable[[], int]) -> NoReturn:
+    """End with main's status; after Ctrl-C as a shell expects it, without a word."""
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would meet the clearing up
+        sys.exit(130)

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import lockedarray as la
-from arguments import duration
+from arguments import duration, exit_with
 
 SOURCE = Path(__file__).with_name("c_callback.c")
 
@@ -123,4 +123,4 @@ def play(driver: ctypes.CDLL, options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

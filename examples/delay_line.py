@@ -60,10 +60,10 @@ def main() -> int:
     args = parser.parse_args()
     delay = round(args.delay_ms * RATE / 1000)
     if delay < 0 or args.seconds <= 0:
-        parser.error("a delay and a time are not negative")
+        parser.error("a delay is not negative, and a time is longer than nothing")
     try:
         right, faults = run(delay, args.seconds)
-    except la.LockError as error:
+    except MemoryError as error:  # a LockError is one
         print(f"delay_line: {error}", file=sys.stderr)
         return 1
     print(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import signal
 import sys
 import time
 from multiprocessing.queues import Queue
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import lockedarray as la
-from arguments import duration
+from arguments import duration, exit_with
 
 KEPT, WORDS, BLOCK, READ = 4096, 8, 16, 64
 
@@ -36,9 +37,11 @@ class Seen(NamedTuple):
 
 
 def write(history: la.HistoryBuffer, stop: Any) -> None:
-    """Write records, counted from 0, until told to stop."""
+    """Write records, counted from 0, until told to stop, or nobody is left to tell."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its daemons
+    parent = multiprocessing.parent_process()
     block = np.repeat(np.arange(BLOCK), WORDS).reshape(BLOCK, WORDS)
-    while not stop.is_set():
+    while not stop.is_set() and parent is not None and parent.is_alive():
         for _ in range(1000):
             history.write(block)
             block += BLOCK
@@ -46,6 +49,7 @@ def write(history: la.HistoryBuffer, stop: Any) -> None:
 
 def read(history: la.HistoryBuffer, name: str, pause: float, seconds: float, results: Queue[Seen]) -> None:
     """Read every record that can be had, in order, and account for the rest."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     out = np.empty((READ, WORDS), np.int64)
     numbers = np.arange(READ)[:, None]
     reads = records = missed = late = torn = backwards = 0
@@ -82,18 +86,22 @@ def main() -> int:
         return 1
     results: Queue[Seen] = spawn.Queue()
     stop = spawn.Event()
-    writer = spawn.Process(target=write, args=(history, stop))
+    writer = spawn.Process(target=write, args=(history, stop), daemon=True)
     readers = [
-        spawn.Process(target=read, args=(history, name, pause, args.seconds, results))
+        spawn.Process(target=read, args=(history, name, pause, args.seconds, results), daemon=True)
         for name, pause in (("eager", 0.0), ("steady", 0.001), ("slow", 0.05))
     ]
     begin = time.monotonic()
     for process in (writer, *readers):
         process.start()
-    seen = sorted((results.get(timeout=args.seconds + 60) for _ in readers), key=lambda one: -one.reads)
+    for reader in readers:
+        reader.join()
     stop.set()
-    for process in (writer, *readers):
-        process.join()
+    writer.join()
+    if any(process.exitcode for process in (writer, *readers)):
+        print("history_readers: a process died", file=sys.stderr)
+        return 1
+    seen = sorted((results.get(timeout=10) for _ in readers), key=lambda one: -one.reads)
     elapsed = time.monotonic() - begin
     print(f"written: {history.frames_written} records in {elapsed:.1f} s")
     for one in seen:
@@ -102,9 +110,11 @@ def main() -> int:
             f"({'exactly the rest' if one.exact else 'NOT THE REST'}), {one.late} late, "
             f"{one.torn} torn, {one.backwards} backwards"
         )
+    if not all(one.reads and (one.missed or one.name != "slow") for one in seen):
+        print("history_readers: so little time shows nothing", file=sys.stderr)
     good = all(one.exact and one.torn == one.backwards == 0 and one.reads for one in seen)
     return 0 if good and any(one.missed for one in seen if one.name == "slow") else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import signal
 import sys
 import time
 
 import numpy as np
 
 import lockedarray as la
-from arguments import duration
+from arguments import duration, exit_with
 
 RATE, BLOCK = 48000, 256
 PARAMETERS = np.dtype([("gain", "f8"), ("pan", "f8"), ("number", "i8"), ("sum", "f8")])
@@ -26,6 +27,7 @@ LARGEST_STEP = 1.01 / BLOCK  # from one frame to the next; a jump from end to en
 
 def turn_knobs(parameters: la.HistoryBuffer, seconds: float) -> None:
     """Write new values, as fast as it goes: far more of them than there are blocks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its daemons
     record = np.zeros(1, PARAMETERS)
     chance = np.random.default_rng(2)
     until = time.monotonic() + seconds
@@ -75,7 +77,9 @@ def main() -> int:
         return 1
     strip = Strip(parameters, not args.no_smoothing)
     noise = np.random.default_rng(1).uniform(-1, 1, (BLOCK, 2))
-    knobs = multiprocessing.get_context("spawn").Process(target=turn_knobs, args=(parameters, args.seconds))
+    knobs = multiprocessing.get_context("spawn").Process(
+        target=turn_knobs, args=(parameters, args.seconds), daemon=True
+    )
     knobs.start()
     for _ in beats:
         strip.process(noise.copy())
@@ -88,9 +92,11 @@ def main() -> int:
     )
     if strip.largest_step > LARGEST_STEP:
         print(f"zipper noise: a gain jumped by more than {LARGEST_STEP:.4f} from one frame to the next")
+    if strip.changes <= 1:
+        print("parameters: so little time shows nothing", file=sys.stderr)
     good = strip.torn == strip.backwards == 0 and strip.changes > 1 and strip.largest_step <= LARGEST_STEP
     return 0 if good and knobs.exitcode == 0 else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -15,7 +15,7 @@ import sys
 import numpy as np
 
 import lockedarray as la
-from arguments import duration
+from arguments import duration, exit_with
 
 PERIOD = 1e-3
 POOL_BYTES = 1 << 14
@@ -79,4 +79,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import lockedarray as la
+from arguments import exit_with
 
 CAPACITY, BLOCK = 2048, 512
 FRAMES = 480_000
@@ -112,4 +113,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

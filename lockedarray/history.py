@@ -54,6 +54,9 @@ class HistoryBuffer(_native.History, Travels):
         The number of the oldest frame that is whole, in everything that was read before.
     nbytes : int
         Bytes of memory, in whole pages. It is mapped twice: VmLck and the limit count 2 * nbytes.
+    locked : bool
+        Whether its pages are locked, in this process: not so after ``on_error="warn"``, nor in a forked
+        child.
     address : int
         Of ``struct la_history``, for C, C++, Cython and Numba: see ``lockedarray/history.h`` in the
         directory that `get_include` names. Keep the history as long as somebody has it.

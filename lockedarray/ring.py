@@ -30,9 +30,10 @@ class RingBuffer(_native.Ring, AsyncWaits, Travels):
     multiprocessing's connections and queues, by fork, and by its descriptor (`fileno`, `attach`);
     there its memory is mapped, locked and prefaulted anew. The process that writes is the writer,
     the one that reads the reader, until another does, and then again: by turns, not at once. A side
-    whose process exits or is killed without `close` counts as closed within 100 ms: waits notice
-    it, and so do `closed`, `eof` and a transfer that gets less than it wanted, which ask the kernel
-    once in 50 ms.
+    whose process exits or is killed without `close`, or drops its RingBuffer, counts as closed
+    within 100 ms: waits notice it, and so do `closed`, `eof` and a transfer that gets less than it
+    wanted, which ask the kernel once in 50 ms. So a successor becomes the side before the one
+    before it goes; any call of that side will do, ``wait_write(0)`` or ``wait_read(0)`` too.
     Before anybody has written, the writer may be whoever has the ring; likewise the reader. So a
     process that dies before it ever had the ring, or used an inherited one, is not missed.
 
@@ -55,6 +56,9 @@ class RingBuffer(_native.Ring, AsyncWaits, Travels):
         As above.
     nbytes : int
         Bytes of memory, in whole pages. It is mapped twice: VmLck and the limit count 2 * nbytes.
+    locked : bool
+        Whether its pages are locked, in this process: not so after ``on_error="warn"``, nor in a forked
+        child.
     read_available, write_available : int
         Frames that can be read and written at this moment.
     frames_written, frames_read : int
@@ -98,6 +102,13 @@ class RingBuffer(_native.Ring, AsyncWaits, Travels):
     >>> out = np.empty((64, 2), "float32")
     >>> rb.read_into(out)
     64
+
+    As a context manager it is closed at the end, for both sides:
+
+    >>> with la.RingBuffer(100) as rb:
+    ...     _ = rb.write(np.zeros(10, "float32"))
+    >>> rb.closed, len(rb.read(100))
+    (True, 10)
     """
 
     __slots__ = ("__weakref__",)
@@ -168,7 +179,12 @@ class RingBuffer(_native.Ring, AsyncWaits, Travels):
         capacity, channels, item, text = described(_native.ring_describe(fd))
         events = None
         if eventfds is not None:
-            reader, writer = eventfds
+            try:
+                reader, writer = map(operator.index, eventfds)
+            except (TypeError, ValueError):
+                raise TypeError(
+                    f"eventfds must be two descriptors, as RingBuffer.eventfds: {eventfds!r}"
+                ) from None
             events = reader, writer
         make = partial(super().__new__, cls, capacity, channels, item, text, None)
         return lock_or_warn(on_error, lambda locked: make(0 if locked else UNLOCKED, fd, events))
@@ -202,6 +218,13 @@ class RingBuffer(_native.Ring, AsyncWaits, Travels):
             yield self.read(n)
         if len(rest := self.read(n)):
             yield rest
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the ring, for both sides."""
+        self.close()
 
     def __repr__(self) -> str:
         channels = "" if self.channels is None else f" of {self.channels} channels"

@@ -41,14 +41,14 @@ def described(what: tuple[int, int | None, int, bytes]) -> tuple[int, int | None
     return frames, channels, dtype, text
 
 
-def _arrive(attach: Callable[..., Any], ticket: Any, event_tickets: list[Any]) -> Any:
+def _arrive(attach: Callable[..., Any], on_error: str, ticket: Any, event_tickets: list[Any]) -> Any:
     """Attach in the other process; the descriptors that came with the message are closed again."""
     opened = []
     try:
         opened.append(ticket.detach())
         opened.extend(each.detach() for each in event_tickets)
         events = {"eventfds": tuple(opened[1:])} if event_tickets else {}
-        return attach(opened[0], **events)
+        return attach(opened[0], on_error=on_error, **events)
     finally:
         for fd in opened:
             os.close(fd)
@@ -56,7 +56,8 @@ def _arrive(attach: Callable[..., Any], ticket: Any, event_tickets: list[Any]) -
 
 def _depart(shared: Any) -> tuple[Any, ...]:
     tickets = [DupFd(fd) for fd in (shared.fileno(), *(getattr(shared, "eventfds", None) or ()))]
-    return _arrive, (type(shared).attach, tickets[0], tickets[1:])
+    on_error = "raise" if shared.locked else "warn"  # what is good enough here is so there
+    return _arrive, (type(shared).attach, on_error, tickets[0], tickets[1:])
 
 
 class Travels:

@@ -346,3 +346,13 @@ def test_a_time_that_is_none(path: Path, seconds: str) -> None:
     _, err = run(path, f"--seconds={seconds}", status=2)
     assert "error: argument --seconds: " in err
     assert seconds in err
+
+
+@pytest.mark.parametrize("name", ["c_callback", "history_readers", "parameters", "realtime_process"])
+def test_stopped_by_hand(name: str) -> None:
+    with start(EXAMPLES / f"{name}.py", "--seconds=600") as process:
+        time.sleep(2.5)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "")

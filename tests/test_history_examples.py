@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import time
+from pathlib import Path
 
 import pytest
 
-from test_examples import EXAMPLES, run
+from peers import until
+from test_examples import EXAMPLES, run, start
 
 pytestmark = pytest.mark.locks(1 << 20)
 
@@ -47,6 +52,24 @@ def test_history_readers() -> None:
     assert out.count("(exactly the rest)") == 3
     assert out.count(" 0 torn, 0 backwards") == 3
     assert re.search(r"slow +\d+ reads, \d+ records, [1-9]\d* missed", out)
+
+
+def children(process: int) -> list[int]:
+    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
+@pytest.mark.parametrize("dies", ["parent", "reader"])
+def test_history_readers_of_whom_one_is_killed(dies: str) -> None:
+    with start(EXAMPLES / "history_readers.py", "--seconds", 3) as process:
+        until(lambda: len(children(process.pid)) == 5)  # and multiprocessing's tracker
+        family = children(process.pid)
+        time.sleep(1.0)
+        os.kill(process.pid if dies == "parent" else family[-1], signal.SIGKILL)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == (-signal.SIGKILL if dies == "parent" else 1)
+    assert err == ("" if dies == "parent" else "history_readers: a process died\n")
+    until(lambda: not any(Path(f"/proc/{child}").exists() for child in family))
 
 
 def test_help_says_how() -> None:

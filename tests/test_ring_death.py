@@ -333,3 +333,26 @@ def test_a_childs_death_is_not_the_parents() -> None:
         end_of_child.join()
     assert not rb.closed
     assert rb.peer_alive
+
+
+@pytest.mark.parametrize("attached", [False, True])
+@pytest.mark.parametrize("dies", ["writer", "reader"])
+def test_whoever_is_no_side_sees_a_side_die(dies: str, attached: bool) -> None:
+    """As one that starts both processes does; what nobody has become yet, it may become itself."""
+    rb = la.RingBuffer(CAPACITY, dtype="u8")
+
+    def side() -> None:
+        mine = theirs(rb, attached)
+        mine.write(numbers(0, 5)) if dies == "writer" else mine.read(0)
+        time.sleep(60)
+
+    assert not rb.closed
+    child = fork(side)
+    time.sleep(0.3)
+    assert not rb.closed
+    os.kill(child, signal.SIGKILL)
+    died = time.monotonic()
+    reap(child)
+    until(lambda: rb.closed)
+    assert time.monotonic() - died < 0.1
+    assert rb.eof == (dies == "reader")

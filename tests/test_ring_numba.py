@@ -159,7 +159,8 @@ def test_partial_counts_and_declared_losses() -> None:
         taken = ring.write(block, drop=True)
         free = ring.write_available
         held = ring.read_available
-        return taken, free, held, ring.read_into(out, fill=-1.0), ring.capacity, ring.closed, ring.eof
+        got = ring.read_into(out, fill=-1.0)
+        return taken, free, held, got, ring.capacity, ring.closed, ring.eof
 
     rb = la.RingBuffer(100)
     out = np.zeros(120, "f4")
@@ -168,6 +169,11 @@ def test_partial_counts_and_declared_losses() -> None:
     assert (rb.overruns, rb.frames_lost, rb.underruns, rb.frames_missed) == (1, 30, 1, 20)
     through(rb, of(130, None, rb.dtype), out)  # back pressure is no loss
     assert (rb.overruns, rb.frames_lost, rb.underruns, rb.frames_missed) == (1, 30, 1, 20)
+
+
+@pytest.mark.parametrize("channels", [None, 1, 2])
+def test_channels(channels: int | None) -> None:
+    assert numba.njit(lambda ring: ring.channels)(la.RingBuffer(10, channels)) == channels
 
 
 def test_what_is_filled_after_the_end_is_no_loss() -> None:

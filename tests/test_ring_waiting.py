@@ -177,6 +177,13 @@ def test_the_gil_is_given_up() -> None:
     counting.join()
 
 
+def test_who_waits_for_a_writer_that_is_not_there_yet_sleeps() -> None:
+    rb = la.RingBuffer(100)
+    before = context_switches()
+    assert not rb.wait_read(1, 1.0)
+    assert context_switches() - before < 150  # a slice of 20 ms each, and a few short sleeps first
+
+
 WAITS = """
 rb = la.RingBuffer(1000)
 one = np.ones(64, "f4")

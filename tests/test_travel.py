@@ -13,6 +13,7 @@ import pytest
 import lockedarray as la
 from lockedarray.travel import read_dtype, write_dtype
 from peers import nothing_left
+from test_errors import run_limited
 
 pytestmark = pytest.mark.locks(1 << 20)
 
@@ -92,3 +93,34 @@ def test_a_connection_within_a_process() -> None:
     ours.close()
     theirs.close()
     resource_sharer.stop(5)
+
+
+UNLOCKED = """
+import pickle, warnings
+from multiprocessing.reduction import ForkingPickler
+import lockedarray as la
+for make, most in ((la.RingBuffer, 5000), (la.HistoryBuffer, 2000)):
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        here = make(20_000, on_error="warn")
+    assert not here.locked
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        there = pickle.loads(ForkingPickler.dumps(here))
+    assert [each.category for each in caught] == [la.LockWarning]
+    assert not there.locked
+    small = make(100)
+    assert small.locked and pickle.loads(ForkingPickler.dumps(small)).locked
+    del small
+    large = make(most)  # locked here, and more than can be locked twice
+    try:
+        pickle.loads(ForkingPickler.dumps(large))
+    except la.LockError:
+        del large
+    else:
+        raise SystemExit("it arrived")
+"""
+
+
+def test_what_is_not_locked_here_may_be_so_there() -> None:
+    run_limited(UNLOCKED, 64)

@@ -88,6 +88,11 @@ static PyObject *get_nbytes(PyObject *object, void *Py_UNUSED(closure))
     return PyLong_FromSize_t(mirror_bytes(history_object_of(object)->history->data_bytes) / 2);
 }
 
+static PyObject *get_locked(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyObject_GetAttrString(history_object_of(self)->region, "locked");
+}
+
 static PyObject *get_address(PyObject *object, void *Py_UNUSED(closure))
 {
     return PyLong_FromVoidPtr(history_object_of(object)->history);
@@ -101,6 +106,7 @@ static PyGetSetDef getters[] = {
     {"nbytes", get_nbytes, NULL, "Bytes of memory, in whole pages; they count twice against the limit.", NULL},
     {"frames_written", get_frames_written, NULL, "Frames written since the history was made.", NULL},
     {"oldest", get_oldest, NULL, "Number of the oldest frame that is still whole.", NULL},
+    {"locked", get_locked, NULL, "Whether its pages are locked, in this process.", NULL},
     {"address", get_address, NULL, "Of struct la_history (lockedarray/history.h), for C, Cython and Numba.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

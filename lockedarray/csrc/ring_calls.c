@@ -76,15 +76,9 @@ int64_t ring_call_held(uintptr_t address)
     return la_ring_held(la_ring_at(address));
 }
 
-/* Asks after the other process first, as RingBuffer.closed does. */
 int ring_call_closed(uintptr_t address)
 {
-    struct la_ring *ring = la_ring_at(address);
-    if (ring->reader.mine)
-        la_ring_look(ring, &ring->reader);
-    if (ring->writer.mine)
-        la_ring_look(ring, &ring->writer);
-    return la_ring_is_closed(ring);
+    return la_ring_ask_closed(la_ring_at(address));
 }
 
 void ring_call_close(uintptr_t address)

@@ -5,6 +5,8 @@
 #include "ring_objects.h"
 #include "shared_file.h"
 
+#include <errno.h>
+
 /* What is asked for, in numbers that have been checked. */
 struct ring_request {
     PyArray_Descr *descr;
@@ -151,7 +153,11 @@ static int take_events(struct ring_object *self, PyObject *events)
             return -1;
         for (int k = 0; k < 2; k++)
             if ((self->events[k] = os_duplicate(given[k])) < 0) {
-                raise_refused("taking over an eventfd", self->events[k], 0);
+                if (self->events[k] == -EINVAL)
+                    PyErr_Format(PyExc_ValueError, "eventfds: descriptor %d is none of a ring's: it can block",
+                                 given[k]);
+                else
+                    raise_refused("taking over an eventfd", self->events[k], 0);
                 return -1;
             }
     }

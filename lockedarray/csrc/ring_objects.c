@@ -7,7 +7,7 @@
 static PyTypeObject *ring_type;
 
 /* numba_ring.py says the same. */
-#define CLOSED "the ring is closed: nothing more can be written to it"
+#define CLOSED "the ring is closed, by close() or since a side has died: nothing more can be written to it"
 #define CORRUPTED "the indices in the ring's shared header cannot be: more frames than its capacity lie between them; " \
                   "somebody else has written to this memory"
 
@@ -109,6 +109,11 @@ static PyObject *get_nbytes(PyObject *self, void *Py_UNUSED(closure))
     return PyLong_FromSize_t(mirror_bytes(ring_object_of(self)->ring->data_bytes) / 2);
 }
 
+static PyObject *get_locked(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyObject_GetAttrString(ring_object_of(self)->region, "locked");
+}
+
 static PyObject *get_address(PyObject *self, void *Py_UNUSED(closure))
 {
     return PyLong_FromVoidPtr(ring_object_of(self)->ring);
@@ -129,25 +134,15 @@ static PyObject *get_peer_alive(PyObject *self, void *Py_UNUSED(closure))
     return PyBool_FromLong(la_ring_writer_lives(ring) && la_ring_reader_lives(ring));
 }
 
-/* Asks after the other process first, as a side that got too little does: 50 ms after the last time. */
-static bool is_closed(struct la_ring *ring)
-{
-    if (ring->reader.mine)
-        la_ring_look(ring, &ring->reader);
-    if (ring->writer.mine)
-        la_ring_look(ring, &ring->writer);
-    return la_ring_is_closed(ring);
-}
-
 static PyObject *get_closed(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(is_closed(ring_object_of(self)->ring));
+    return PyBool_FromLong(la_ring_ask_closed(ring_object_of(self)->ring));
 }
 
 static PyObject *get_eof(PyObject *self, void *Py_UNUSED(closure))
 {
     struct la_ring *ring = ring_object_of(self)->ring;
-    if (!is_closed(ring)) /* first: what was written before the close is then seen */
+    if (!la_ring_ask_closed(ring)) /* first: what was written before the close is then seen */
         Py_RETURN_FALSE;
     int64_t frames = la_ring_held(ring);
     return frames < 0 ? ring_raise(frames) : PyBool_FromLong(frames == 0);
@@ -172,6 +167,7 @@ static PyGetSetDef getters[] = {
     COUNTER(frames_missed, "Frames that these calls filled."),
     {"closed", get_closed, NULL, "Whether either side has closed the ring, or has died.", NULL},
     {"peer_alive", get_peer_alive, NULL, "Whether the other side lives; a system call if it is another process.", NULL},
+    {"locked", get_locked, NULL, "Whether its pages are locked, in this process.", NULL},
     {"address", get_address, NULL, "Of struct la_ring (lockedarray/ring.h), for C, Cython and Numba.", NULL},
     {"eventfds", get_eventfds, NULL, "With eventfd=True: what tells the reader, and what tells the writer.", NULL},
     {"eof", get_eof, NULL, "Whether the ring is closed and everything has been read.", NULL},

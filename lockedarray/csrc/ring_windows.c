@@ -43,8 +43,12 @@ static int close_window(const struct la_ring *ring, struct la_ring_side *side, c
 {
     if (ring_take_count(k, "k", frames) < 0)
         return -1;
-    if (!la_ring_is(ring, side, id))
+    if (side->window > 0 && !la_ring_is(ring, side, id)) {
+        PyErr_Format(PyExc_ValueError, "the %s has ended: another process has become the %s since", window,
+                     side == &ring->reader ? "reader" : "writer");
         side->window = 0;
+        return -1;
+    }
     if (*frames > side->window) {
         PyErr_Format(PyExc_ValueError, "k is %zu, and the open %s has %zu frames", *frames, window,
                      (size_t)side->window);

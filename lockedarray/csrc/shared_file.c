@@ -4,6 +4,7 @@
 #include "region.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 int shared_take_positive(PyObject *object, const char *name, size_t *count)
@@ -36,20 +37,18 @@ int shared_check_dtype(const struct shared_kind *kind, PyArray_Descr *descr)
 
 /* Somebody else's header may say anything, at any time: it is read once, into our own memory, and compared with what
    cannot be changed, the file's sealed size. */
-static const char *distrust(const struct shared_kind *kind, int fd, struct shared_header *header)
+static const char *distrust(const struct shared_kind *kind, int fd, struct shared_header *header, int *error)
 {
     size_t bytes;
-    int error = os_check_sealed(fd, &bytes);
-    if (error == -EINVAL)
+    *error = os_check_sealed(fd, &bytes);
+    if (*error == -EINVAL)
         return "it is not sealed against shrinking and growing";
-    if (error == 0)
-        error = os_read_file(fd, header, sizeof *header);
-    if (error == -EIO)
+    if (*error == 0)
+        *error = os_read_file(fd, header, sizeof *header);
+    if (*error == -EIO)
         return "it is too short";
-    if (error < 0) {
-        errno = -error;
-        return "";
-    }
+    if (*error < 0)
+        return "the kernel refuses it";
     size_t page = os_page();
     if (header->magic != kind->magic)
         return "it does not begin as one";
@@ -70,12 +69,15 @@ static const char *distrust(const struct shared_kind *kind, int fd, struct share
 
 static int trust(const struct shared_kind *kind, int fd, struct shared_header *header)
 {
-    const char *trouble = distrust(kind, fd, header);
+    int error;
+    const char *trouble = distrust(kind, fd, header, &error);
     if (trouble == NULL)
         return 0;
-    if (*trouble == '\0')
-        PyErr_SetFromErrno(PyExc_OSError);
-    else
+    if (error < 0 && error != -EINVAL && error != -EIO) {
+        char call[64];
+        snprintf(call, sizeof call, "a look at descriptor %d", fd);
+        raise_refused(call, error, 0);
+    } else
         PyErr_Format(PyExc_ValueError, "descriptor %d is not that of a %s: %s", fd, kind->name, trouble);
     return -1;
 }
@@ -85,6 +87,8 @@ PyObject *shared_describe(const struct shared_kind *kind, PyObject *descriptor)
     struct shared_header header;
     char page[SHARED_DTYPE + SHARED_DTYPE_ROOM];
     int fd = PyObject_AsFileDescriptor(descriptor);
+    if (fd < 0 && PyErr_ExceptionMatches(PyExc_OverflowError))
+        PyErr_Format(PyExc_ValueError, "fd must be a descriptor, not %R", descriptor);
     if (fd < 0 || trust(kind, fd, &header) < 0)
         return NULL;
     int error = os_read_file(fd, page, sizeof page);

@@ -4,9 +4,9 @@
 
        void callback(struct la_ring *ring, const float *block, int64_t frames)     // ring: RingBuffer.address
        {
-           int64_t taken = la_ring_write(ring, block, frames);
+           int64_t taken = la_ring_write(ring, block, (uint64_t)frames);
            if (taken >= 0 && taken < frames)
-               la_ring_lose(ring, frames - taken);                                  // seen as rb.frames_lost
+               la_ring_lose(ring, (uint64_t)(frames - taken));                      // seen as rb.frames_lost
        }
 
    Nothing here allocates, blocks or makes a system call, but for one wake-up when the other side sleeps in a wait;
@@ -110,6 +110,7 @@ struct la_ring_side {
     int64_t looked;    /* when this process last asked whether the other side lives, in ns */
     uint32_t empty;    /* ring_pace.h: looks in vain since the last that found frames */
     int32_t slips;     /* 1: the next look is put off; below 0: so many that might be are not */
+    uint32_t unseen;   /* ring_wait.h: sleeps that the other side had not seen to come */
     uint32_t mine;     /* not 0: this process has caught up with the header as that side */
     int32_t event;     /* the eventfd that tells this side, or -1 */
 };

@@ -15,7 +15,8 @@
    With both fences (sequentially consistent, so that they have one order) whichever comes second sees what was stored
    before the first. The writer's costs more than the rest of a small write; so it is only made once the reader has
    ever slept: reader_waits, which stays set. The writer tells that it has seen that (writer_looks).
-   Until then the reader sleeps a millisecond at a time, since a writer that has not seen the flag makes no fence.
+   A writer that has not seen the flag makes no fence, so that the reader's sleeps before that have to end by themselves:
+   the first after a millisecond, each of the next after twice as long.
    The other direction is the same with the names exchanged. tests/models/ring_wait.pml tries every order.
 
    Whether the other side lives
@@ -55,7 +56,7 @@ enum { LA_RING_SLEEPS = 1, LA_RING_ARMED = 2 };
 #define LA_RING_FOREVER INT64_MAX
 #define LA_RING_SPIN INT64_C(30000)    /* ns before a sleep: about what a wake-up takes */
 #define LA_RING_LOOK INT64_C(50000000) /* ns from one look at whether the other side lives to the next */
-#define LA_RING_UNSEEN INT64_C(1000000) /* ns to sleep while the other side has not seen that this one sleeps */
+#define LA_RING_UNSEEN INT64_C(1000000) /* ns of the first sleep that the other side has not seen to come */
 
 /* Primitives. The numbers are Linux's own; the C library's headers of old, or under -std=c11, lack some. */
 
@@ -184,6 +185,21 @@ static LA_RING_RARELY void la_ring_look(struct la_ring *ring, struct la_ring_sid
         la_ring_close(ring);
 }
 
+/* Whether the ring is closed, or a side has died: a side asks after the other; whoever is none, after those that have
+   become one. */
+static inline int la_ring_ask_closed(struct la_ring *ring)
+{
+    struct la_ring_shared *shared = ring->shared;
+    int reads = la_ring_is(ring, &ring->reader, &shared->reader_id);
+    int writes = la_ring_is(ring, &ring->writer, &shared->writer_id);
+    int neither = !reads && !writes;
+    if (reads || (neither && __atomic_load_n(&shared->writer_id, __ATOMIC_RELAXED)))
+        la_ring_look(ring, &ring->reader);
+    if (writes || (neither && __atomic_load_n(&shared->reader_id, __ATOMIC_RELAXED)))
+        la_ring_look(ring, &ring->writer);
+    return la_ring_is_closed(ring);
+}
+
 /* Waiting */
 
 /* Whether n frames can be read: LA_RING_TIMEOUT means not yet. */
@@ -235,7 +251,7 @@ static inline int la_ring_sleep(struct la_ring *ring, struct la_ring_side *side,
     int reads = side == &ring->reader;
     uint32_t *sleeps = reads ? &shared->reader_sleeps : &shared->writer_sleeps;
     int seen = (int)__atomic_load_n(reads ? &shared->writer_looks : &shared->reader_looks, __ATOMIC_RELAXED);
-    int64_t latest = la_ring_now() + (seen ? LA_RING_LOOK : LA_RING_UNSEEN);
+    int64_t latest = la_ring_now() + (seen || side->unseen > 5 ? LA_RING_LOOK : LA_RING_UNSEEN << side->unseen++);
     int state = la_ring_say(ring, side, n, LA_RING_SLEEPS);
     if (state == LA_RING_TIMEOUT) {
         int error = la_ring_futex_wait(sleeps, LA_RING_SLEEPS, until < latest ? until : latest);
