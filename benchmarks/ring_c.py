@@ -95,7 +95,7 @@ def compared(what: str, times: Times) -> Iterator[Comparison]:
         if what.startswith("bulk"):
             bound = BULK if name == best else None
         else:
-            bound = 1.0 if name == "rigtorp" else None
+            bound = 1.0 if name == "rigtorp" and not what.startswith("turns") else None
         yield Comparison(what, name, Figures.of(ns), ratio, bound)
 
 

@@ -27,7 +27,7 @@ def busy():
     while not done:
         pass
 sys.setswitchinterval({interval})
-thread = threading.Thread(target=busy)
+thread = threading.Thread(target=busy, daemon=True)
 thread.start()
 def timed(do):
     time.sleep(0.01)  # comes back with a whole interval of its own
@@ -55,6 +55,8 @@ def makes_no_system_call(setup: str, do: str) -> bool:
 def beside_busy_thread(setup: str, interval: float, do: str, control: str) -> tuple[float, float]:
     """Return the seconds of two expressions beside a thread that gives the GIL up once an interval."""
     program = BUSY.format(setup=setup, interval=interval, do=do, control=control)
-    ran = subprocess.run([sys.executable, "-P", "-c", program], stdout=subprocess.PIPE, check=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", program], stdout=subprocess.PIPE, check=True, text=True, timeout=60
+    )
     first, second = map(float, ran.stdout.split())
     return first, second

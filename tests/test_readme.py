@@ -36,8 +36,9 @@ def test_a_program_of_readme_runs(number: int, tmp_path: Path) -> None:
         assert ran.stdout.split() == [f"{k}.0" for k in range(100)]
 
 
-def test_readme_has_programs() -> None:
+def test_there_is_something_to_run() -> None:
     assert len(PROGRAMS) == 2
+    assert {"write", "latest", "wait_read"} <= {name for _, name in METHODS}
 
 
 @pytest.mark.parametrize(("kind", "name"), METHODS, ids=lambda value: getattr(value, "__name__", value))

@@ -8,6 +8,8 @@ import os
 import pickle
 import random
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from multiprocessing import resource_sharer, resource_tracker
@@ -327,3 +329,39 @@ def test_a_window_does_not_outlive_the_side() -> None:
     with pytest.raises(ValueError, match="write_window has ended: another process has become the writer"):
         rb.commit(10)
     assert rb.read(50).tolist() == [2] * 5
+
+
+WITHOUT_DESCRIPTORS = """
+import os, resource, sys
+import numpy as np, lockedarray as la
+rb = la.RingBuffer(100, dtype="u4")
+pipes = [(*os.pipe(), *os.pipe()) for _ in range(2)]
+free = os.dup(0)
+os.close(free)
+resource.setrlimit(resource.RLIMIT_NOFILE, (free, free))
+def write_when_told(ask, _, __, tell):
+    while number := os.read(ask, 1):
+        rb.write(np.full(7, number[0], "u4"))
+        os.write(tell, number)
+for pipe in pipes:
+    if os.fork() == 0:
+        try:
+            write_when_told(*pipe)
+        finally:
+            os._exit(1)
+expected = []
+for number in range(1, 9):
+    _, tell, ask, _ = pipes[number % 3 % 2]
+    os.write(tell, bytes([number]))
+    os.read(ask, 1)
+    expected += [number] * 7
+print(rb.read(100).tolist() == expected)
+sys.stdout.flush(); os.killpg(0, 9)
+"""
+
+
+def test_children_that_cannot_open_the_file_again_take_turns_too() -> None:
+    """They have no number of their own, and are told apart from nobody: they catch up before each call."""
+    command = [sys.executable, "-P", "-c", WITHOUT_DESCRIPTORS]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=30, start_new_session=True)
+    assert ran.stdout == "True\n"

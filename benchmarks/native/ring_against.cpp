@@ -151,6 +151,30 @@ template <template <class> class Q, size_t BYTES> static void latency(size_t cou
     std::printf("latency\t%s\t%zu\t%.3f\n", Q<T>::name, BYTES, ns / (double)count / 2);
 }
 
+// One thread: two items in, and one by one out again. What a queue does for two CPUs must not cost much here.
+template <template <class> class Q> static void turns(size_t count)
+{
+    auto held = apart<Q<Item<8>>>(1024);
+    uint64_t sum = 0;
+    Item<8> item = {};
+    double begin = now();
+    for (size_t i = 0; i < count; i++) {
+        item.word[0] = i;
+        while (!held->queue.push(item))
+            ;
+        if (i % 2 == 0)
+            continue;
+        for (int k = 0; k < 2; k++) {
+            while (!held->queue.pop(item))
+                ;
+            sum += item.word[0];
+        }
+    }
+    double ns = now() - begin;
+    check(sum == checksum(count), Q<Item<8>>::name);
+    std::printf("turns on one thread\t%s\t8\t%.3f\n", Q<Item<8>>::name, ns / (double)count);
+}
+
 // Blocks of 64 items of 8 bytes: each item written by the one side, and read by the other. What is written costs next to
 // nothing, so that it is the queue that is measured.
 template <class Q> static void bulk(size_t count, size_t capacity)
@@ -182,6 +206,7 @@ template <template <class> class... Q> static void all(size_t count)
     (latency<Q, 8>(count / 4), ...);
     (latency<Q, 512>(count / 8), ...);
     (latency<Q, 4096>(count / 16), ...);
+    (turns<Q>(count), ...);
     for (size_t capacity : {8192, 65536}) {
         bulk<Windows>(16 * count, capacity);
 #ifdef WITH_BOOST

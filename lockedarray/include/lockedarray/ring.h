@@ -108,8 +108,10 @@ struct la_ring_side {
     uint64_t other;    /* the other side's index, when last looked at: what it allows is certain */
     uint64_t window;   /* frames that Python may still commit, or consume */
     int64_t looked;    /* when this process last asked whether the other side lives, in ns */
-    uint32_t empty;    /* ring_pace.h: looks in vain since the last that found frames */
-    int32_t slips;     /* 1: the next look is put off; below 0: so many that might be are not */
+    uint32_t empty;    /* ring_pace.h: looks that found nothing since the last that did, up to LA_RING_EMPTY */
+    int32_t slips;     /* above 0: the next look is put off; below 0: so many that might be are not */
+    uint32_t vain;     /* looks that were put off in vain, one after the other, up to LA_RING_VAIN */
+    uint64_t usual;    /* frames that looks find which were not put off: the most, or the mean since */
     uint32_t unseen;   /* ring_wait.h: sleeps that the other side had not seen to come */
     uint32_t mine;     /* not 0: this process has caught up with the header as that side */
     int32_t event;     /* the eventfd that tells this side, or -1 */
@@ -164,7 +166,7 @@ static inline void la_ring_catch_up(struct la_ring *ring, struct la_ring_side *s
     side->index = __atomic_load_n(index, __ATOMIC_ACQUIRE);
     side->position = (uint64_t)((wide)side->index * ring->frame_bytes % ring->data_bytes);
     side->window = 0;
-    side->mine = 1;
+    side->mine = ring->id != 0; /* a child that cannot show that it lives is like any other: it catches up each time */
     __atomic_store_n(id, ring->id, __ATOMIC_RELAXED); /* says whose life counts; publishes nothing */
 }
 
@@ -301,7 +303,7 @@ static inline int64_t la_ring_write_window(struct la_ring *ring, uint64_t wanted
     return frames;
 }
 
-/* Hand the first frames of the window to the reader: no more than it has. */
+/* Hand the first frames of the window to the reader: no more than it has. It ends where another process writes. */
 static inline void la_ring_commit(struct la_ring *ring, uint64_t frames)
 {
     /* Publishes the frames just written; pairs with the acquire in la_ring_readable. */
@@ -320,7 +322,7 @@ static inline int64_t la_ring_read_window(struct la_ring *ring, uint64_t wanted,
     return frames;
 }
 
-/* Give the room of the first frames of the window back to the writer: no more than it has. */
+/* Give the room of the first frames of the window back to the writer, likewise. */
 static inline void la_ring_consume(struct la_ring *ring, uint64_t frames)
 {
     /* The frames were read before; pairs with the acquire in la_ring_writable. */
