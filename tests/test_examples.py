@@ -348,6 +348,7 @@ def test_a_time_that_is_none(path: Path, seconds: str) -> None:
     assert seconds in err
 
 
+@pytest.mark.locks(1 << 20)
 @pytest.mark.parametrize("name", ["c_callback", "history_readers", "parameters", "realtime_process"])
 def test_stopped_by_hand(name: str) -> None:
     with start(EXAMPLES / f"{name}.py", "--seconds=600") as process:
