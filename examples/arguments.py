@@ -22,10 +22,15 @@ def duration(text: str) -> float:
     return seconds
 
 
+def _stop(*_: object) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would meet the clearing up
+    raise KeyboardInterrupt
+
+
 def exit_with(main: Callable[[], int]) -> NoReturn:
     """End with main's status; after Ctrl-C as a shell expects it, without a word."""
+    signal.signal(signal.SIGINT, _stop)
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would meet the clearing up
         sys.exit(130)
