@@ -4,7 +4,9 @@ from . import _native, errors
 
 if _native.lib.native_init(id(_native)) < 0:
     raise ImportError("lockedarray could not set up its native module")
-_native.install(errors.refused, errors.PoolExhausted, errors.RingCorrupted, errors.check_room)
+_native.install(
+    errors.refused, errors.PoolExhausted, errors.RingCorrupted, errors.heap_full, errors.check_room
+)
 
 from ._native import Region  # noqa: E402
 from .arrays import (  # noqa: E402
@@ -26,11 +28,13 @@ from .errors import (  # noqa: E402
     RingCorrupted,
 )
 from .faults import no_page_faults, page_faults  # noqa: E402
+from .heap import Heap  # noqa: E402
 from .history import HistoryBuffer  # noqa: E402
 from .include_directory import get_include  # noqa: E402
 from .limits import locked_bytes, memlock_limit, set_memlock_limit  # noqa: E402
 from .loading import load  # noqa: E402
 from .locking import MemoryLock, lock, region  # noqa: E402
+from .malloc import tune_malloc  # noqa: E402
 from .periodic import Periodic  # noqa: E402
 from .pool import Pool  # noqa: E402
 from .residency import is_locked, residency, residency_map  # noqa: E402
@@ -38,6 +42,7 @@ from .ring import RingBuffer  # noqa: E402
 from .table import LookupTable  # noqa: E402
 
 __all__ = [
+    "Heap",
     "HistoryBuffer",
     "LockError",
     "LockWarning",
@@ -69,6 +74,7 @@ __all__ = [
     "residency",
     "residency_map",
     "set_memlock_limit",
+    "tune_malloc",
     "zeros",
     "zeros_like",
 ]

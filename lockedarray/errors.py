@@ -241,6 +241,17 @@ def _address_space() -> str:
     return "" if soft == resource.RLIM_INFINITY else f" (RLIMIT_AS is {spoken(soft)})"
 
 
+def heap_full(requested: int, capacity: int, in_use: int, largest_free: int) -> MemoryError:
+    """Return the MemoryError for memory that a heap had no room for."""
+    left = capacity - in_use
+    pieces = " in pieces (its map() shows where)" if left >= requested else ""
+    return MemoryError(
+        f"the heap of {spoken(capacity)} cannot give {spoken(requested)}: {spoken(left)} were free{pieces}, "
+        f"the largest free block had {spoken(largest_free)}. Make the heap larger, drop arrays, "
+        'or let the system help out: lockedarray.Heap(..., overflow="system")'
+    )
+
+
 def check_policy(on_error: str) -> None:
     """Raise a ValueError for what is no policy."""
     if on_error not in ("raise", "warn"):

@@ -9,6 +9,9 @@ int residency_locked(uintptr_t start, size_t bytes);
 int residency_read(uintptr_t start, size_t bytes, uint8_t *pages);
 int64_t residency_huge_by_smaps(const char *path, uintptr_t start, size_t bytes); /* the tests' way in */
 
+/* os.c */
+bool os_tune_malloc(void);
+
 /* faults.c */
 struct faults {
     uint64_t minor, major; /* since faults_begin, as of the last faults_read */

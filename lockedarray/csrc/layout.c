@@ -142,18 +142,22 @@ void layout_clear(struct layout *layout)
     Py_CLEAR(layout->descr);
 }
 
+PyObject *layout_array_at(const struct layout *layout, void *data, PyArrayObject *prototype)
+{
+    PyTypeObject *type = prototype == NULL ? &PyArray_Type : Py_TYPE((PyObject *)prototype);
+    Py_INCREF((PyObject *)layout->descr); /* the array takes one */
+    const npy_intp *strides = layout->contiguous ? NULL : layout->strides;
+    /* NumPy looks at the address only where it gets strides: our memory is aligned for the dtype anyway. */
+    int flags = layout->contiguous | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE;
+    return PyArray_NewFromDescr(type, layout->descr, layout->ndim, (npy_intp *)layout->shape, (npy_intp *)strides,
+                                data, flags, (PyObject *)prototype);
+}
+
 PyObject *layout_array(const struct layout *layout, PyObject *base, PyArrayObject *prototype)
 {
     if (base == NULL)
         return NULL;
-    PyTypeObject *type = prototype == NULL ? &PyArray_Type : Py_TYPE((PyObject *)prototype);
-    Py_INCREF((PyObject *)layout->descr); /* the array takes one */
-    const npy_intp *strides = layout->contiguous ? NULL : layout->strides;
-    /* NumPy looks at the address only where it gets strides: a Region is aligned for the dtype anyway. */
-    int flags = layout->contiguous | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE;
-    PyObject *array = PyArray_NewFromDescr(type, layout->descr, layout->ndim, (npy_intp *)layout->shape,
-                                           (npy_intp *)strides, (void *)region_address(base), flags,
-                                           (PyObject *)prototype);
+    PyObject *array = layout_array_at(layout, (void *)region_address(base), prototype);
     if (array == NULL)
         Py_DECREF(base);
     else if (PyArray_SetBaseObject((PyArrayObject *)array, base) < 0)

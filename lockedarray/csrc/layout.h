@@ -25,8 +25,11 @@ int layout_parse_like(PyArrayObject *prototype, PyObject *dtype, PyObject *order
 
 void layout_clear(struct layout *layout);
 
+/* An array of that layout over memory that it does not own. With a prototype it is of that class. */
+PyObject *layout_array_at(const struct layout *layout, void *data, PyArrayObject *prototype);
+
 /* An array of that layout at the beginning of the Region `base`, which this steals; where base is NULL an exception is
-   set already. With a prototype the array is of its class. */
+   set already. */
 PyObject *layout_array(const struct layout *layout, PyObject *base, PyArrayObject *prototype);
 
 #endif

@@ -6,14 +6,18 @@
 
 struct errors errors;
 
-PyObject *raise_refused(const char *call, int error, size_t nbytes)
+PyObject *raise_made(PyObject *exception)
 {
-    PyObject *exception = PyObject_CallFunction(errors.refused, "sin", call, -error, (Py_ssize_t)nbytes);
     if (exception != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
         Py_DECREF(exception);
     }
     return NULL;
+}
+
+PyObject *raise_refused(const char *call, int error, size_t nbytes)
+{
+    return raise_made(PyObject_CallFunction(errors.refused, "sin", call, -error, (Py_ssize_t)nbytes));
 }
 
 int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot)
@@ -27,12 +31,13 @@ int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot)
 
 static PyObject *install(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *refused, *pool_exhausted, *ring_corrupted, *check_room;
-    if (!PyArg_ParseTuple(args, "OOOO", &refused, &pool_exhausted, &ring_corrupted, &check_room))
+    PyObject *refused, *pool_exhausted, *ring_corrupted, *heap_full, *check_room;
+    if (!PyArg_ParseTuple(args, "OOOOO", &refused, &pool_exhausted, &ring_corrupted, &heap_full, &check_room))
         return NULL;
     errors.refused = Py_NewRef(refused);
     errors.pool_exhausted = Py_NewRef(pool_exhausted);
     errors.ring_corrupted = Py_NewRef(ring_corrupted);
+    errors.heap_full = Py_NewRef(heap_full);
     errors.check_room = Py_NewRef(check_room);
     Py_RETURN_NONE;
 }
@@ -51,7 +56,7 @@ static int attach(PyObject *module)
     if (status < 0)
         return -1;
     static int (*const inits[])(PyObject *) = {
-        region_objects_init, extent_objects_init,  lock_objects_init,  pool_objects_init,
+        region_objects_init, extent_objects_init,  lock_objects_init,  pool_objects_init,    heap_objects_init,
         ring_objects_init,   history_objects_init, table_objects_init, periodic_objects_init,
     };
     for (size_t i = 0; i < sizeof inits / sizeof *inits; i++)

@@ -23,12 +23,16 @@ struct errors {
     PyObject *refused;        /* refused(call, errno, nbytes) -> exception: the one funnel for errno */
     PyObject *pool_exhausted; /* PoolExhausted(requested, available, capacity) */
     PyObject *ring_corrupted; /* RingCorrupted(sentence) */
+    PyObject *heap_full;      /* heap_full(heap, requested) -> MemoryError */
     PyObject *check_room;     /* check_room(nbytes): raises where so much would call the OOM killer */
 };
 extern struct errors errors;
 
 /* Raise what refused() makes of a failed system call; error is -errno. Returns NULL. */
 PyObject *raise_refused(const char *call, int error, size_t nbytes);
+
+/* Raise what a call made, or what it raised itself. Steals the exception; returns NULL. */
+PyObject *raise_made(PyObject *exception);
 
 /* Create a type from its spec and put it into the module; the new reference is also kept in *slot. */
 int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot);
@@ -38,6 +42,7 @@ int region_objects_init(PyObject *module);
 int extent_objects_init(PyObject *module);
 int lock_objects_init(PyObject *module);
 int pool_objects_init(PyObject *module);
+int heap_objects_init(PyObject *module);
 int ring_objects_init(PyObject *module);
 int history_objects_init(PyObject *module);
 int table_objects_init(PyObject *module);

@@ -1,6 +1,11 @@
 #include "os.h"
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -32,6 +37,13 @@ size_t os_page(void)
     if (page == 0)
         page = (size_t)sysconf(_SC_PAGESIZE);
     return page;
+}
+
+_Noreturn void os_abort(const char *sentence)
+{
+    ssize_t written = write(STDERR_FILENO, sentence, strlen(sentence));
+    (void)written; /* there is nobody else to tell */
+    abort();
 }
 
 int os_map(uintptr_t *at, size_t bytes, bool shared)
@@ -123,4 +135,14 @@ int os_advise_huge(uintptr_t at, size_t bytes)
 int os_collapse_huge(uintptr_t at, size_t bytes)
 {
     return result(madvise((void *)at, bytes, MADV_COLLAPSE));
+}
+
+bool os_tune_malloc(void)
+{
+#ifdef __GLIBC__
+    /* What is freed stays in the process: it would fault again. */
+    return mallopt(M_MMAP_MAX, 0) == 1 && mallopt(M_TRIM_THRESHOLD, -1) == 1;
+#else
+    return false;
+#endif
 }

@@ -15,6 +15,7 @@
 #endif
 
 size_t os_page(void);
+_Noreturn void os_abort(const char *sentence);
 
 /* Memory. Sizes are whole pages. "over" replaces what is mapped there; "shared" is shared with forked children. */
 int os_map(uintptr_t *at, size_t bytes, bool shared);
@@ -32,6 +33,8 @@ int os_fault_in(uintptr_t at, size_t bytes); /* each page, for reading */
 void os_touch(uintptr_t at, size_t bytes);   /* the same by hand, for memory known to be writable */
 int os_advise_huge(uintptr_t at, size_t bytes);
 int os_collapse_huge(uintptr_t at, size_t bytes);
+
+bool os_tune_malloc(void); /* false where the C library has no such settings */
 
 /* Descriptors. */
 int os_memory_file(size_t bytes); /* sealed: it neither shrinks nor grows */

@@ -30,13 +30,8 @@ static PyObject *raise_refusal(PyObject *self, enum pool_refusal refusal, size_t
     if (refusal != POOL_EXHAUSTED)
         return NULL;
     struct pool_figures figures = pool_figures(pool_of(self));
-    PyObject *exception = PyObject_CallFunction(errors.pool_exhausted, "nnn", (Py_ssize_t)nbytes,
-                                                (Py_ssize_t)figures.available, (Py_ssize_t)figures.capacity);
-    if (exception != NULL) {
-        PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
-        Py_DECREF(exception);
-    }
-    return NULL;
+    return raise_made(PyObject_CallFunction(errors.pool_exhausted, "nnn", (Py_ssize_t)nbytes,
+                                            (Py_ssize_t)figures.available, (Py_ssize_t)figures.capacity));
 }
 
 /* take(shape, dtype, order) */

@@ -1,0 +1,366 @@
+#include "heap.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shelf.h"
+
+/* It lies at the beginning of its own region, where touching it does not fault either. */
+struct heap {
+    struct shelf shelf;
+    struct region *region;
+    uintptr_t start, end;   /* of the blocks */
+    bool overflow;
+    struct heap *next, *previous; /* guarded by `heaps_mutex` */
+    /* Relaxed: they are read as figures only, and publish nothing. On a line of their own, for every thread writes. */
+    _Alignas(64) _Atomic size_t allocations, overflows;
+    /* The mutex guards what follows. It lends a waiting thread's priority to whoever holds it: for moments, and never
+       over a system call. */
+    _Alignas(64) pthread_mutex_t mutex;
+    struct tlsf tlsf;
+    size_t peak, failures;
+    struct heap_refusal refusal; /* the last */
+    _Alignas(64) char attached[HEAP_ATTACHED];
+};
+
+/* All of them, for fork. */
+static pthread_mutex_t heaps_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct heap *heaps;
+
+/* Making and giving back. */
+
+static size_t round_up(size_t value, size_t power)
+{
+    return (value + power - 1) & ~(power - 1);
+}
+
+static int init_mutex(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t attributes;
+    int error = pthread_mutexattr_init(&attributes);
+    if (error == 0) {
+        error = pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
+        if (error == 0)
+            error = pthread_mutex_init(mutex, &attributes);
+        pthread_mutexattr_destroy(&attributes);
+    }
+    return -error;
+}
+
+static void enlist(struct heap *heap)
+{
+    pthread_mutex_lock(&heaps_mutex);
+    heap->next = heaps;
+    if (heaps != NULL)
+        heaps->previous = heap;
+    heaps = heap;
+    pthread_mutex_unlock(&heaps_mutex);
+}
+
+static void strike_off(struct heap *heap)
+{
+    pthread_mutex_lock(&heaps_mutex);
+    if (heap->next != NULL)
+        heap->next->previous = heap->previous;
+    if (heap->previous != NULL)
+        heap->previous->next = heap->next;
+    else
+        heaps = heap->next;
+    pthread_mutex_unlock(&heaps_mutex);
+}
+
+struct heap *heap_create(const struct region_request *request, bool overflow, struct failure *failure)
+{
+    size_t before = round_up(sizeof(struct heap), TLSF_GRAIN);
+    /* An array of all that was asked for fits: its block has a header besides. */
+    size_t capacity = request->nbytes < TLSF_MOST / 2 ? region_pages(request->nbytes + TLSF_GRAIN) : 0;
+    struct region_request whole = *request;
+    *failure = (struct failure){"mmap", -ENOMEM};
+    if (capacity == 0)
+        return NULL;
+    whole.nbytes = before + tlsf_memory(capacity);
+    struct region *region = region_create(&whole, failure);
+    if (region == NULL)
+        return NULL;
+    struct heap *heap = (struct heap *)region->address; /* fresh pages are zero */
+    *failure = (struct failure){"pthread_mutex_init", init_mutex(&heap->mutex)};
+    if (failure->error < 0) {
+        region_release(region);
+        return NULL;
+    }
+    heap->region = region;
+    heap->overflow = overflow;
+    tlsf_init(&heap->tlsf, (char *)heap + before, capacity);
+    heap->start = region->address + before;
+    heap->end = heap->start + tlsf_memory(capacity);
+    enlist(heap);
+    return heap;
+}
+
+void heap_release(struct heap *heap)
+{
+    strike_off(heap);
+    pthread_mutex_destroy(&heap->mutex);
+    region_release(heap->region);
+}
+
+/* Blocks. */
+
+/* Writing beyond an array's end hits the next block's header. As malloc does: better to stop here than to hand out
+   memory that is somebody else's. */
+static void check_sound(bool sound)
+{
+    if (!sound)
+        os_abort("lockedarray: a heap is damaged: something wrote beyond the end of an array in it\n");
+}
+
+static void give(struct heap *heap, void *payload)
+{
+    check_sound(tlsf_give(&heap->tlsf, payload));
+}
+
+static size_t size_of(const struct heap *heap, const void *payload)
+{
+    size_t size = tlsf_size_of(&heap->tlsf, payload);
+    check_sound(size != 0);
+    return size;
+}
+
+static void enter(struct heap *heap)
+{
+    pthread_mutex_lock(&heap->mutex);
+}
+
+static void leave(struct heap *heap)
+{
+    pthread_mutex_unlock(&heap->mutex);
+}
+
+/* Under the mutex: what lies on the shelf is free memory again, and merges. */
+static void clear_shelf(struct heap *heap)
+{
+    void *payload;
+    for (int at = 0; (payload = shelf_clear(&heap->shelf, &at)) != NULL;)
+        give(heap, payload);
+}
+
+/* What lies on the shelf counts as in use there, and is not. */
+static void note_peak(struct heap *heap)
+{
+    if (heap->tlsf.in_use <= heap->peak)
+        return;
+    clear_shelf(heap);
+    if (heap->tlsf.in_use > heap->peak)
+        heap->peak = heap->tlsf.in_use;
+}
+
+static void *take_block(struct heap *heap, size_t size, void *stray)
+{
+    enter(heap);
+    if (stray != NULL)
+        give(heap, stray);
+    void *payload = tlsf_take(&heap->tlsf, size);
+    if (payload == NULL) {
+        clear_shelf(heap);
+        payload = tlsf_take(&heap->tlsf, size);
+    }
+    if (payload != NULL)
+        note_peak(heap);
+    leave(heap);
+    return payload;
+}
+
+/* NULL where the heap is full; that is not counted yet. */
+static void *take(struct heap *heap, size_t nbytes)
+{
+    size_t size = tlsf_block_size(nbytes);
+    if (size == 0)
+        return NULL;
+    void *payload = size <= SHELF_MOST ? shelf_take(&heap->shelf, size) : NULL;
+    if (payload == NULL || size_of(heap, payload) != size)
+        payload = take_block(heap, size, payload);
+    if (payload != NULL)
+        atomic_fetch_add_explicit(&heap->allocations, 1, memory_order_relaxed);
+    return payload;
+}
+
+static void count_failure(struct heap *heap, size_t nbytes)
+{
+    enter(heap);
+    heap->failures++;
+    heap->refusal = (struct heap_refusal){
+        .requested = nbytes,
+        .capacity = heap->tlsf.capacity,
+        .in_use = heap->tlsf.in_use,
+        .largest_free = tlsf_largest(&heap->tlsf),
+    };
+    leave(heap);
+}
+
+/* What a full heap answers: memory of the system, if so agreed. */
+static void *take_elsewhere(struct heap *heap, size_t nbytes, void *from_system)
+{
+    if (from_system != NULL)
+        atomic_fetch_add_explicit(&heap->overflows, 1, memory_order_relaxed);
+    else
+        count_failure(heap, nbytes);
+    return from_system;
+}
+
+void *heap_take(struct heap *heap, size_t nbytes)
+{
+    void *payload = take(heap, nbytes);
+    return payload != NULL ? payload : take_elsewhere(heap, nbytes, heap->overflow ? malloc(nbytes) : NULL);
+}
+
+void *heap_take_zeroed(struct heap *heap, size_t count, size_t nbytes)
+{
+    size_t total;
+    if (__builtin_mul_overflow(count, nbytes, &total))
+        return take_elsewhere(heap, SIZE_MAX, NULL);
+    void *payload = take(heap, total);
+    if (payload != NULL)
+        return memset(payload, 0, total);
+    return take_elsewhere(heap, total, heap->overflow ? calloc(1, total) : NULL);
+}
+
+void heap_give(struct heap *heap, void *payload)
+{
+    if (payload == NULL)
+        return;
+    if (!heap_owns(heap, payload)) {
+        free(payload);
+        return;
+    }
+    size_t size = size_of(heap, payload); /* not what NumPy says: it does not always say the same as before */
+    if (size <= SHELF_MOST)
+        payload = shelf_put(&heap->shelf, payload, size);
+    if (payload == NULL)
+        return;
+    enter(heap);
+    give(heap, payload);
+    leave(heap);
+}
+
+static bool resize(struct heap *heap, void *payload, size_t size)
+{
+    if (size_of(heap, payload) == size)
+        return true;
+    enter(heap);
+    bool resized = tlsf_resize(&heap->tlsf, payload, size);
+    if (resized)
+        note_peak(heap);
+    leave(heap);
+    return resized;
+}
+
+void *heap_retake(struct heap *heap, void *payload, size_t nbytes)
+{
+    if (payload == NULL)
+        return heap_take(heap, nbytes);
+    if (!heap_owns(heap, payload))
+        return take_elsewhere(heap, nbytes, realloc(payload, nbytes));
+    size_t size = tlsf_block_size(nbytes);
+    if (size != 0 && resize(heap, payload, size))
+        return payload;
+    void *moved = heap_take(heap, nbytes);
+    if (moved != NULL) {
+        size_t kept = tlsf_payload_of(size_of(heap, payload));
+        memcpy(moved, payload, kept < nbytes ? kept : nbytes);
+        heap_give(heap, payload);
+    }
+    return moved;
+}
+
+/* Figures. */
+
+bool heap_owns(const struct heap *heap, const void *address)
+{
+    return (uintptr_t)address - heap->start < heap->end - heap->start;
+}
+
+bool heap_is_locked(const struct heap *heap)
+{
+    return registry_is_locked(&heap->region->hold);
+}
+
+void *heap_attached(struct heap *heap)
+{
+    return heap->attached;
+}
+
+struct heap_figures heap_figures(struct heap *heap, bool settled)
+{
+    enter(heap);
+    if (settled)
+        clear_shelf(heap);
+    struct heap_figures figures = {
+        .capacity = heap->tlsf.capacity,
+        .in_use = heap->tlsf.in_use,
+        .peak = heap->peak,
+        .largest_free = tlsf_largest(&heap->tlsf),
+        .allocations = atomic_load_explicit(&heap->allocations, memory_order_relaxed),
+        .failures = heap->failures,
+        .overflows = atomic_load_explicit(&heap->overflows, memory_order_relaxed),
+    };
+    leave(heap);
+    return figures;
+}
+
+struct heap_refusal heap_last_refusal(struct heap *heap)
+{
+    enter(heap);
+    struct heap_refusal refusal = heap->refusal;
+    leave(heap);
+    return refusal;
+}
+
+const char *heap_check(struct heap *heap)
+{
+    enter(heap);
+    clear_shelf(heap);
+    const char *wrong = tlsf_check(&heap->tlsf);
+    leave(heap);
+    return wrong;
+}
+
+void heap_occupancy(struct heap *heap, size_t cells, size_t *used)
+{
+    enter(heap);
+    clear_shelf(heap);
+    tlsf_occupancy(&heap->tlsf, cells, used);
+    leave(heap);
+}
+
+/* Fork: whoever held a mutex in another thread does not exist in the child, so that all are held by the thread that
+   forks, and the child gets its heaps whole. */
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&heaps_mutex);
+    for (struct heap *heap = heaps; heap != NULL; heap = heap->next)
+        enter(heap);
+}
+
+static void after_fork_in_parent(void)
+{
+    for (struct heap *heap = heaps; heap != NULL; heap = heap->next)
+        leave(heap);
+    pthread_mutex_unlock(&heaps_mutex);
+}
+
+/* A mutex that inherits priority belongs to a thread by number, and the child's is another. */
+static void after_fork_in_child(void)
+{
+    for (struct heap *heap = heaps; heap != NULL; heap = heap->next)
+        init_mutex(&heap->mutex);
+    pthread_mutex_unlock(&heaps_mutex);
+}
+
+int heap_init(void)
+{
+    return -pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
