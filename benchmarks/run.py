@@ -16,6 +16,7 @@ import sys
 from itertools import chain
 
 import arrays
+import heap
 import numpy as np
 import pool
 import ring
@@ -27,6 +28,7 @@ from timing import measure, rows
 
 BENCHMARKS = {
     "arrays": arrays,
+    "heap": heap,
     "pool": pool,
     "ring": ring,
     "ring_gil": ring_gil,

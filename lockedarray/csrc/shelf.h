@@ -15,12 +15,12 @@
 
 /* A place holds a payload's address, whose low bits are zero, and in them six bits of the block's size. */
 struct shelf {
-    _Alignas(64) _Atomic uintptr_t places[SHELF_ROWS][SHELF_WIDTH];
+    _Alignas(64) _Atomic uintptr_t places[SHELF_ROWS * SHELF_WIDTH];
 };
 
 static inline _Atomic uintptr_t *shelf_row(struct shelf *shelf, size_t size)
 {
-    return shelf->places[size / TLSF_GRAIN * UINT64_C(0x9e3779b97f4a7c15) >> 61];
+    return shelf->places + SHELF_WIDTH * (size / TLSF_GRAIN * UINT64_C(0x9e3779b97f4a7c15) >> 61);
 }
 
 static inline uintptr_t shelf_mark(size_t size)
@@ -67,7 +67,7 @@ static inline void *shelf_put(struct shelf *shelf, void *payload, size_t size)
 static inline void *shelf_clear(struct shelf *shelf, int *at)
 {
     for (; *at < SHELF_ROWS * SHELF_WIDTH; ++*at) {
-        _Atomic uintptr_t *place = &shelf->places[*at / SHELF_WIDTH][*at % SHELF_WIDTH];
+        _Atomic uintptr_t *place = &shelf->places[*at];
         if (atomic_load_explicit(place, memory_order_relaxed) != 0) {
             /* Acquire: as in shelf_take. */
             void *payload = shelf_payload(atomic_exchange_explicit(place, 0, memory_order_acquire));
