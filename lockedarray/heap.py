@@ -259,7 +259,6 @@ class Activation:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._ended = True
         if isinstance(error, MemoryError) and self._heap.failures > self._failures:
             note = str(self._heap._full())
             if note not in (str(error), *getattr(error, "__notes__", ())):
@@ -270,3 +269,4 @@ class Activation:
                 "order than it began, as by a generator that yields inside of the with block. Nothing "
                 "was changed"
             )
+        self._ended = True
