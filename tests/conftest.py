@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 
 import pytest
 
@@ -20,3 +21,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             la.empty(marker.args[0], "u1")
         except la.LockError:
             pytest.skip(f"needs to lock {marker.args[0]:,} bytes")
+
+
+@pytest.fixture(scope="session")
+def thread_sanitizer(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What comes before a program under ThreadSanitizer: it may need its addresses where they were."""
+    directory = tmp_path_factory.mktemp("sanitizer")
+    (directory / "nothing.c").write_text("int main(void) { return 0; }\n")
+    nothing = [str(directory / "nothing")]
+    build = ["gcc", "-fsanitize=thread", str(directory / "nothing.c"), "-o", *nothing]
+    if subprocess.run(build, stderr=subprocess.DEVNULL).returncode != 0:
+        pytest.skip("needs gcc's ThreadSanitizer: Debian's libtsan2, which libgcc-12-dev brings")
+    for before in [], ["setarch", "-R"]:
+        trials = [subprocess.run([*before, *nothing], stderr=subprocess.DEVNULL) for _ in range(8)]
+        if all(trial.returncode == 0 for trial in trials):
+            return before
+    pytest.skip("needs the right to switch address randomization off (setarch -R), or vm.mmap_rnd_bits=28")

@@ -125,6 +125,20 @@ MUTATIONS = [
         "test_history_processes.py",
     ),
     Mutation(
+        "a heap kept after its last array",
+        "numpy_handler.c",
+        "    heap_release(handler->allocator.ctx);\n}",
+        "    (void)handler;\n}",
+        "test_heap.py",
+    ),
+    Mutation(
+        "a heap's mutex as it was, in a forked child",
+        "heap.c",
+        "        init_mutex(&heap->mutex);\n",
+        "        (void)heap;\n",
+        "test_heap_native.py",
+    ),
+    Mutation(
         "fork repair removed", "registry.c", "    repair(root);\n", "    (void)repair;\n", "test_arrays.py"
     ),
 ]

@@ -137,6 +137,7 @@ def in_child(body: Callable[[], bool]) -> bool:
     """Whether a forked child found it so."""
     pid = os.fork()
     if pid == 0:
+        signal.alarm(30)
         good = False
         try:
             good = body()

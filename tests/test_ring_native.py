@@ -75,22 +75,6 @@ def orders() -> list[object]:
     ]
 
 
-@pytest.fixture(scope="module")
-def sanitizer(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What comes before a sanitized program: it may need its addresses where they have always been."""
-    directory = tmp_path_factory.mktemp("sanitizer")
-    (directory / "nothing.c").write_text("int main(void) { return 0; }\n")
-    nothing = [str(directory / "nothing")]
-    build = ["gcc", "-fsanitize=thread", str(directory / "nothing.c"), "-o", *nothing]
-    if subprocess.run(build, stderr=subprocess.DEVNULL).returncode != 0:
-        pytest.skip("needs gcc's ThreadSanitizer: Debian's libtsan2, which libgcc-12-dev brings")
-    for before in [], ["setarch", "-R"]:
-        trials = [subprocess.run([*before, *nothing], stderr=subprocess.DEVNULL) for _ in range(8)]
-        if all(trial.returncode == 0 for trial in trials):
-            return before
-    pytest.skip("needs the right to switch address randomization off (setarch -R), or vm.mmap_rnd_bits=28")
-
-
 def races(before: list[str], program: Path) -> str:
     """What ThreadSanitizer says, if anything."""
     environment = os.environ | {"TSAN_OPTIONS": "exitcode=66 halt_on_error=1"}
@@ -100,18 +84,18 @@ def races(before: list[str], program: Path) -> str:
     return ran.stderr
 
 
-def test_no_race(tmp_path: Path, sanitizer: list[str]) -> None:
+def test_no_race(tmp_path: Path, thread_sanitizer: list[str]) -> None:
     program = compiled(tmp_path, "ring_races.c", *SANITIZE)
     for _ in range(10):
-        assert races(sanitizer, program) == ""
+        assert races(thread_sanitizer, program) == ""
 
 
 @pytest.mark.parametrize(("header", "span"), orders())
 def test_a_relaxed_order_is_a_race(
-    tmp_path: Path, sanitizer: list[str], header: str, span: tuple[int, int]
+    tmp_path: Path, thread_sanitizer: list[str], header: str, span: tuple[int, int]
 ) -> None:
     shutil.copytree(HEADERS / "lockedarray", tmp_path / "lockedarray")
     text = (HEADERS / "lockedarray" / header).read_text()
     relaxed = text[: span[0]] + "__ATOMIC_RELAXED" + text[span[1] :]
     (tmp_path / "lockedarray" / header).write_text(relaxed)
-    assert races(sanitizer, compiled(tmp_path, "ring_races.c", *SANITIZE, headers=tmp_path)) != ""
+    assert races(thread_sanitizer, compiled(tmp_path, "ring_races.c", *SANITIZE, headers=tmp_path)) != ""

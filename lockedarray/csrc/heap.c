@@ -20,12 +20,12 @@ struct heap {
     bool overflow;
     struct heap *next, *previous; /* guarded by `heaps_mutex` */
     /* Relaxed: they are read as figures only, and publish nothing. On a line of their own, for every thread writes. */
-    _Alignas(64) _Atomic size_t allocations, overflows;
+    _Alignas(64) _Atomic size_t allocations, failures, overflows;
     /* The mutex guards what follows. It lends a waiting thread's priority to whoever holds it: for moments, and never
        over a system call. */
     _Alignas(64) pthread_mutex_t mutex;
     struct tlsf tlsf;
-    size_t peak, failures;
+    size_t peak;
     struct heap_refusal refusal; /* the last */
     _Alignas(64) char attached[HEAP_ATTACHED];
 };
@@ -133,6 +133,11 @@ static size_t size_of(const struct heap *heap, const void *payload)
     return size;
 }
 
+static void count(_Atomic size_t *events)
+{
+    atomic_fetch_add_explicit(events, 1, memory_order_relaxed);
+}
+
 static void enter(struct heap *heap)
 {
     pthread_mutex_lock(&heap->mutex);
@@ -161,7 +166,18 @@ static void note_peak(struct heap *heap)
         heap->peak = heap->tlsf.in_use;
 }
 
-static void *take_block(struct heap *heap, size_t size, void *stray)
+/* How things stand at this moment, for who has to tell it. */
+static void note_refusal(struct heap *heap, size_t nbytes)
+{
+    heap->refusal = (struct heap_refusal){
+        .requested = nbytes,
+        .capacity = heap->tlsf.capacity,
+        .in_use = heap->tlsf.in_use,
+        .largest_free = tlsf_largest(&heap->tlsf),
+    };
+}
+
+static void *take_block(struct heap *heap, size_t size, size_t nbytes, void *stray)
 {
     enter(heap);
     if (stray != NULL)
@@ -169,68 +185,52 @@ static void *take_block(struct heap *heap, size_t size, void *stray)
     if (size > LARGE)
         clear_shelf(heap);
     void *payload = tlsf_take(&heap->tlsf, size);
-    if (payload == NULL && size <= LARGE) {
+    if (payload == NULL) {
         clear_shelf(heap);
         payload = tlsf_take(&heap->tlsf, size);
     }
     if (payload != NULL)
         note_peak(heap);
+    else
+        note_refusal(heap, nbytes);
     leave(heap);
     return payload;
 }
 
-/* NULL where the heap is full; that is not counted yet. */
+/* NULL where the heap is full. */
 static void *take(struct heap *heap, size_t nbytes)
 {
     size_t size = tlsf_block_size(nbytes);
-    if (size == 0)
-        return NULL;
     void *payload = size <= SHELF_MOST ? shelf_take(&heap->shelf, size) : NULL;
     if (payload == NULL || size_of(heap, payload) != size)
-        payload = take_block(heap, size, payload);
+        payload = take_block(heap, size, nbytes, payload);
     if (payload != NULL)
-        atomic_fetch_add_explicit(&heap->allocations, 1, memory_order_relaxed);
+        count(&heap->allocations);
     return payload;
 }
 
-static void count_failure(struct heap *heap, size_t nbytes)
-{
-    enter(heap);
-    heap->failures++;
-    heap->refusal = (struct heap_refusal){
-        .requested = nbytes,
-        .capacity = heap->tlsf.capacity,
-        .in_use = heap->tlsf.in_use,
-        .largest_free = tlsf_largest(&heap->tlsf),
-    };
-    leave(heap);
-}
-
 /* What a full heap answers: memory of the system, if so agreed. */
-static void *take_elsewhere(struct heap *heap, size_t nbytes, void *from_system)
+static void *take_elsewhere(struct heap *heap, void *from_system)
 {
-    if (from_system != NULL)
-        atomic_fetch_add_explicit(&heap->overflows, 1, memory_order_relaxed);
-    else
-        count_failure(heap, nbytes);
+    count(from_system != NULL ? &heap->overflows : &heap->failures);
     return from_system;
 }
 
 void *heap_take(struct heap *heap, size_t nbytes)
 {
     void *payload = take(heap, nbytes);
-    return payload != NULL ? payload : take_elsewhere(heap, nbytes, heap->overflow ? malloc(nbytes) : NULL);
+    return payload != NULL ? payload : take_elsewhere(heap, heap->overflow ? malloc(nbytes) : NULL);
 }
 
-void *heap_take_zeroed(struct heap *heap, size_t count, size_t nbytes)
+void *heap_take_zeroed(struct heap *heap, size_t items, size_t nbytes)
 {
     size_t total;
-    if (__builtin_mul_overflow(count, nbytes, &total))
-        return take_elsewhere(heap, SIZE_MAX, NULL);
+    if (__builtin_mul_overflow(items, nbytes, &total))
+        total = SIZE_MAX; /* which there never is */
     void *payload = take(heap, total);
     if (payload != NULL)
         return memset(payload, 0, total);
-    return take_elsewhere(heap, total, heap->overflow ? calloc(1, total) : NULL);
+    return take_elsewhere(heap, heap->overflow ? calloc(1, total) : NULL);
 }
 
 void heap_give(struct heap *heap, void *payload)
@@ -268,7 +268,7 @@ void *heap_retake(struct heap *heap, void *payload, size_t nbytes)
     if (payload == NULL)
         return heap_take(heap, nbytes);
     if (!heap_owns(heap, payload))
-        return take_elsewhere(heap, nbytes, realloc(payload, nbytes));
+        return take_elsewhere(heap, realloc(payload, nbytes));
     size_t size = tlsf_block_size(nbytes);
     if (size != 0 && resize(heap, payload, size))
         return payload;
@@ -309,7 +309,7 @@ struct heap_figures heap_figures(struct heap *heap, bool settled)
         .peak = heap->peak,
         .largest_free = tlsf_largest(&heap->tlsf),
         .allocations = atomic_load_explicit(&heap->allocations, memory_order_relaxed),
-        .failures = heap->failures,
+        .failures = atomic_load_explicit(&heap->failures, memory_order_relaxed),
         .overflows = atomic_load_explicit(&heap->overflows, memory_order_relaxed),
     };
     leave(heap);

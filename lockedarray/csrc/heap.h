@@ -31,7 +31,7 @@ void heap_release(struct heap *heap);
 /* As malloc and its kin, but that each payload of the heap is aligned to 64 bytes. No system call where the mutex is
    free, no page fault. */
 void *heap_take(struct heap *heap, size_t nbytes);
-void *heap_take_zeroed(struct heap *heap, size_t count, size_t nbytes);
+void *heap_take_zeroed(struct heap *heap, size_t items, size_t nbytes);
 void *heap_retake(struct heap *heap, void *payload, size_t nbytes);
 void heap_give(struct heap *heap, void *payload);
 

@@ -216,7 +216,7 @@ void tlsf_init(struct tlsf *tlsf, void *memory, size_t capacity)
 
 void *tlsf_take(struct tlsf *tlsf, size_t size)
 {
-    struct tlsf_block *block = find(tlsf, size);
+    struct tlsf_block *block = size == 0 ? NULL : find(tlsf, size);
     if (block == NULL)
         return NULL;
     list_remove(tlsf, block);

@@ -38,7 +38,7 @@ size_t tlsf_memory(size_t capacity);
 /* Over memory that is aligned to the grain, for so many bytes of blocks, a multiple of the grain. */
 void tlsf_init(struct tlsf *tlsf, void *memory, size_t capacity);
 
-/* A payload in a block of that size, or NULL. */
+/* A payload in a block of that size, or NULL; there is none of size 0. */
 void *tlsf_take(struct tlsf *tlsf, size_t size);
 
 /* False where the headers are not what they were: somebody wrote beyond their memory. Nothing has changed then. */

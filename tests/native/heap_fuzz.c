@@ -1,15 +1,18 @@
 /* A heap under random use from several threads, each of which also gives back what others took:
 
-       heap_fuzz OPERATIONS THREADS PERCENT [SEED]
+       heap_fuzz OPERATIONS THREADS PERCENT [SEED [FORKS]]
 
    PERCENT of the heap is in use after a while. Each block is held against its alignment, its content (all of a small
    one; of a large one the ends and a byte a page), and a map of who owns which 64 bytes. A refusal is an error where
-   the heap says that so much is free in one piece. In the end nothing may be in use, and the heap be one block again. */
+   the heap says that so much is free in one piece. Meanwhile FORKS children use what they inherit of the heap. In the end
+   nothing may be in use, and the heap be one block again. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "heap.h"
 #include "tlsf.h"
@@ -38,7 +41,7 @@ static struct heap *heap;
 static _Atomic uint32_t *owners; /* of each grain; relaxed, so that it orders nothing the heap ought to order */
 static uintptr_t first;
 static _Atomic(struct block *) passed[PASSED];
-static long operations, threads, percent;
+static long operations, threads, percent, forks;
 
 static void fail(const char *what)
 {
@@ -240,12 +243,35 @@ static void give_what_was_passed(struct worker *worker)
     }
 }
 
+/* All that its threads have taken is in use in the child too, by nobody. */
+static void use_in_child(void)
+{
+    alarm(20); /* a mutex that nobody gives back would be waited for without end */
+    for (size_t nbytes = 1; nbytes < 100000; nbytes *= 3)
+        heap_give(heap, heap_take(heap, nbytes));
+    check_heap();
+    _exit(0);
+}
+
+static void fork_children(void)
+{
+    for (long i = 0; i < forks; i++) {
+        int status;
+        pid_t child = fork();
+        if (child == 0)
+            use_in_child();
+        if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
+            fail("a forked child cannot use the heap");
+    }
+}
+
 static void run_all(struct worker *workers)
 {
     pthread_t ids[64];
     for (long i = 0; i < threads; i++)
         if (pthread_create(&ids[i], NULL, work, &workers[i]) != 0)
             fail("no thread");
+    fork_children();
     for (long i = 0; i < threads; i++)
         pthread_join(ids[i], NULL);
     give_what_was_passed(&workers[0]);
@@ -258,6 +284,9 @@ int main(int argc, char **argv)
     threads = argc > 2 ? atol(argv[2]) : 1;
     percent = argc > 3 ? atol(argv[3]) : 100;
     uint64_t seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 1;
+    forks = argc > 5 ? atol(argv[5]) : 0;
+    if (registry_init() < 0 || heap_init() < 0)
+        fail("no fork handlers");
     heap = heap_create(&(struct region_request){.nbytes = HEAP_BYTES, .unlocked = true}, false, &failure);
     struct worker *workers = calloc((size_t)threads, sizeof *workers);
     if (heap == NULL || workers == NULL || threads < 1 || threads > 64)
