@@ -18,9 +18,9 @@ TIMES = 20 if os.environ.get("LOCKEDARRAY_TESTS") == "full" else 1
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
 
-def compiled(directory: Path, *options: str, core: Path = CSRC) -> Path:
-    program = directory / "heap_fuzz"
-    sources = [TESTS / "native/heap_fuzz.c", *(core / name for name in CORE)]
+def compiled(directory: Path, *options: str, source: str = "heap_fuzz.c", core: Path = CSRC) -> Path:
+    program = directory / Path(source).stem
+    sources = [TESTS / "native" / source, *(core / name for name in CORE)]
     subprocess.run(["gcc", *WARNINGS, *options, "-I", core, *sources, "-o", program], check=True)
     return program
 
@@ -126,3 +126,24 @@ def test_a_relaxed_order_is_a_race(tmp_path: Path, thread_sanitizer: list[str], 
     program = compiled(tmp_path, "-O1", "-g", "-fsanitize=thread", core=core)
     ran = run(*thread_sanitizer, program, "200000", "8", "75")
     assert "WARNING: ThreadSanitizer" in ran.stdout
+
+
+# Priority
+
+
+def waited(directory: Path, core: Path = CSRC) -> float:
+    """For how many ms a thread of high priority waited for one of low priority."""
+    ran = run(compiled(directory, "-O2", source="heap_priority.c", core=core))
+    if ran.returncode == 77:
+        pytest.skip("needs the right to SCHED_FIFO: CAP_SYS_NICE, or RLIMIT_RTPRIO of 30")
+    assert ran.returncode == 0, ran.stdout
+    return float(ran.stdout)
+
+
+def test_who_is_waited_for_gets_the_priority(tmp_path: Path) -> None:
+    assert waited(tmp_path) < 200
+
+
+def test_with_another_mutex_a_third_thread_is_waited_for(tmp_path: Path) -> None:
+    core = mutant(tmp_path, "heap.c", "PTHREAD_PRIO_INHERIT", "PTHREAD_PRIO_NONE")
+    assert waited(tmp_path, core) > 300

@@ -13,13 +13,13 @@ import pytest
 
 import lockedarray as la
 
-pytestmark = pytest.mark.locks(5 << 20)
+pytestmark = pytest.mark.locks(4 << 20)
 
 
 @pytest.fixture(scope="module")
 def active() -> Iterator[la.Heap]:
     """A heap for all these tests; in the end it is sound, and nothing of theirs is left in it."""
-    heap = la.Heap(4 << 20)
+    heap = la.Heap(3 << 20)
     yield heap
     heap.check()
     assert heap.in_use < 500, "some small arrays that NumPy keeps for itself, as np.ma does"

@@ -16,10 +16,12 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 PROGRAMS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 METHODS = [
     (kind, name)
-    for kind in (la.RingBuffer, la.HistoryBuffer)
+    for kind in (la.RingBuffer, la.HistoryBuffer, la.Heap)
     for base in kind.__mro__
     for name, value in vars(base).items()
-    if base.__module__ == "lockedarray._native" and type(value).__name__ == "method_descriptor"
+    if base.__module__ == "lockedarray._native"
+    and type(value).__name__ == "method_descriptor"
+    and not name.startswith("_")
 ]
 
 pytestmark = pytest.mark.locks(2 << 20)
@@ -32,13 +34,13 @@ def test_a_program_of_readme_runs(number: int, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", path]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stderr) == (0, "")
-    if "print" in PROGRAMS[number]:
+    if "print(block" in PROGRAMS[number]:
         assert ran.stdout.split() == [f"{k}.0" for k in range(100)]
 
 
 def test_there_is_something_to_run() -> None:
-    assert len(PROGRAMS) == 2
-    assert {"write", "latest", "wait_read"} <= {name for _, name in METHODS}
+    assert len(PROGRAMS) == 3
+    assert {"write", "latest", "wait_read", "owns"} <= {name for _, name in METHODS}
 
 
 @pytest.mark.parametrize(("kind", "name"), METHODS, ids=lambda value: getattr(value, "__name__", value))

@@ -140,7 +140,8 @@ static void count(_Atomic size_t *events)
 
 static void enter(struct heap *heap)
 {
-    pthread_mutex_lock(&heap->mutex);
+    if (pthread_mutex_lock(&heap->mutex) != 0)
+        os_abort("lockedarray: a heap's mutex cannot be had: a signal handler used the heap it interrupted\n");
 }
 
 static void leave(struct heap *heap)
