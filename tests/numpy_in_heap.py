@@ -50,7 +50,9 @@ class Session:
         self.reasons[report.nodeid] = reason(report)
         if time.monotonic() - self.told > EVERY:
             self.told = time.monotonic()
-            print(f"    {len(self.outcomes):6} tests, now {report.nodeid[:80]}", file=self.terminal, flush=True)
+            print(
+                f"    {len(self.outcomes):6} tests, now {report.nodeid[:80]}", file=self.terminal, flush=True
+            )
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if not report.passed:
@@ -108,7 +110,9 @@ def figures(heap: la.Heap) -> dict[str, Any]:
     except RuntimeError as error:
         wrong = str(error)
     names = ("allocations", "peak", "overflows", "failures")
-    return {"in_use": in_use, "held": held, "arrays": len(owned), "wrong": wrong} | {name: getattr(heap, name) for name in names}
+    return {"in_use": in_use, "held": held, "arrays": len(owned), "wrong": wrong} | {
+        name: getattr(heap, name) for name in names
+    }
 
 
 def main() -> None:
