@@ -64,8 +64,9 @@ class Heap(_native.Heap):
     The blocks are kept by TLSF [1]_ behind a mutex that inherits priority. Blocks up to 2 MiB that
     come back lie ready, 64 at most, until a request needs the memory or `in_use` is asked for.
 
-    Not NumPy's data, so not in the heap: the arrays' own headers, Python's objects, buffers of
-    casting ufuncs, scratch of stable sorts, the work memory of FFTs and LAPACK: see `tune_malloc`.
+    Not NumPy's data, so not in the heap: the arrays' own headers, Python's objects and bytes (in
+    which `pickle.loads` leaves an array), buffers of casting ufuncs, scratch of stable sorts, the
+    work memory of FFTs and LAPACK. `tune_malloc` keeps the last two from faulting.
 
     References
     ----------

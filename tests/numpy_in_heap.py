@@ -1,8 +1,8 @@
-"""One session of NumPy's tests: a process that runs them all in a heap, or in none, and writes down what came.
+"""One session of NumPy's own tests, in a heap or without: a pytest plugin that writes down what came of each.
 
-    python -P tests/numpy_in_heap.py RESULT HEAP_BYTES PYTEST_ARGUMENT...
+    python -P tests/numpy_in_heap.py RESULT HEAP_BYTES OVERFLOW PYTEST_ARGUMENT...
 
-`numpy_suite.py` starts it, twice for each package, and compares. HEAP_BYTES of 0 leaves NumPy its own allocator.
+`numpy_suite.py` starts it for each package, both ways, and compares. HEAP_BYTES of 0 leaves NumPy to itself.
 """
 
 from __future__ import annotations
@@ -23,63 +23,63 @@ import pytest
 import lockedarray as la
 
 EVERY = 30.0  # seconds between two lines of progress
-# It asserts that a new thread has the default allocator: its threads are left as they are.
-OWN_THREADS = "test_thread_locality"
+# It asserts that a new thread has the default allocator, and so its threads are left as they are.
+OWN_THREADS = "test_mem_policy.py::test_thread_locality"
 
 
 class Session:
-    """A pytest plugin that keeps the outcome of each test, and tells how far it is."""
+    """Keeps the outcome of each test, and sees that it begins in the heap."""
 
-    def __init__(self) -> None:
+    def __init__(self, heap: la.Heap | None) -> None:
+        self.heap = heap
         self.outcomes: dict[str, str] = {}
         self.reasons: dict[str, str] = {}
-        self.terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w")  # pytest captures the other
+        self.outside: list[str] = []
+        self.terminal = os.fdopen(os.dup(2), "w")  # pytest takes the other for itself
         self.told = time.monotonic()
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        outcome = str(report.outcome)
-        if hasattr(report, "wasxfail"):
-            outcome = "xfailed" if report.skipped else "xpassed"
-        elif report.failed and report.when != "call":
-            outcome = "error"
-        elif report.passed and report.when != "call":
-            return
-        if report.nodeid in self.outcomes and outcome == "skipped":
-            return
-        self.outcomes[report.nodeid] = outcome
-        self.reasons[report.nodeid] = reason(report)
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if self.heap is not None and not self.heap.owns(np.empty(1)):
+            self.outside.append(item.nodeid)  # what ran before it has ended the activation
         if time.monotonic() - self.told > EVERY:
             self.told = time.monotonic()
-            print(
-                f"    {len(self.outcomes):6} tests, now {report.nodeid[:80]}", file=self.terminal, flush=True
-            )
+            print(f"  {len(self.outcomes):6} tests, now {item.nodeid[:90]}", file=self.terminal, flush=True)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if hasattr(report, "wasxfail"):
+            self.note(report, "xfailed" if report.skipped else "xpassed")
+        elif report.when == "call" or report.skipped:
+            self.note(report, report.outcome)
+        elif report.failed:
+            self.note(report, "error")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if not report.passed:
-            self.outcomes[report.nodeid] = "error" if report.failed else "skipped"
-            self.reasons[report.nodeid] = reason(report)
+            self.note(report, "skipped" if report.skipped else "error")
 
-
-def reason(report: pytest.TestReport | pytest.CollectReport) -> str:
-    if report.skipped and isinstance(report.longrepr, tuple):
-        return str(report.longrepr[2])
-    return "" if report.passed else str(report.longrepr).splitlines()[-1]
+    def note(self, report: pytest.TestReport | pytest.CollectReport, outcome: str) -> None:
+        self.outcomes[report.nodeid] = outcome
+        if isinstance(report.longrepr, tuple):
+            self.reasons[report.nodeid] = report.longrepr[2].removeprefix("Skipped: ")
+        elif crash := getattr(report.longrepr, "reprcrash", None):
+            self.reasons[report.nodeid] = crash.message.partition("\n")[0]
 
 
 def activate_in_threads(heap: la.Heap) -> None:
-    """Have each thread begin in the heap: of itself it begins in an empty context."""
+    """Let each thread begin in the heap: of itself it begins in an empty context."""
     run = threading.Thread.run
 
-    def run_in_heap(self: threading.Thread) -> None:
+    def run_in_heap(thread: threading.Thread) -> None:
         if OWN_THREADS not in os.environ.get("PYTEST_CURRENT_TEST", ""):
             heap.activate()
-        run(self)
+        run(thread)
 
     threading.Thread.run = run_in_heap  # type: ignore[method-assign]
 
 
 def live_arrays() -> Iterator[np.ndarray[Any, Any]]:
-    """All arrays that Python's objects lead to. The collector knows no arrays, but who refers to them."""
+    """Every array that can be reached. The collector does not know arrays, but most of who refers to them."""
     seen: set[int] = set()
     found: list[Any] = gc.get_objects()
     while found:
@@ -87,56 +87,63 @@ def live_arrays() -> Iterator[np.ndarray[Any, Any]]:
         if id(item) in seen:
             continue
         seen.add(id(item))
-        if isinstance(item, np.ndarray):
+        found.extend(gc.get_referents(item))
+        if issubclass(type(item), (np.ndarray, np.generic)):
+            found.append(item.base)
+        if issubclass(type(item), np.ndarray):
             yield item
-            found.append(item.base)
-            if item.dtype.hasobject and item.dtype.names is None:
-                found.extend(item.flat)
-        elif isinstance(item, np.generic):
-            found.append(item.base)
-        else:
-            found.extend(gc.get_referents(item))
+            found.append(getattr(item, "__dict__", None))
+            if item.dtype == object:
+                found.extend(np.asarray(item).flat)
 
 
-def figures(heap: la.Heap) -> dict[str, Any]:
-    """What the heap says of itself at the end."""
+def block_bytes(array: np.ndarray[Any, Any]) -> int:
+    """What an array takes of a heap: see `Heap`."""
+    return -(-(max(array.nbytes, 1) + 16) // 64) * 64
+
+
+def at_the_end(heap: la.Heap) -> dict[str, Any]:
+    """The heap's figures, and how many of its bytes belong to no array that is alive.
+
+    Arrays that modules and their caches hold stay in use for good. A leak is what is in use and has no owner:
+    a block that the heap lost, or an array that nobody refers to and that yet was not freed.
+    """
     gc.collect()
     in_use = heap.in_use
-    owned = [a for a in live_arrays() if a.flags.owndata and heap.owns(a)]
-    held = sum(-(-(max(a.nbytes, 1) + 16) // 64) * 64 for a in owned)
+    live = [array for array in live_arrays() if array.flags.owndata and heap.owns(array)]
     try:
         heap.check()
-        wrong = ""
+        damage = ""
     except RuntimeError as error:
-        wrong = str(error)
+        damage = str(error)
     names = ("allocations", "peak", "overflows", "failures")
-    return {"in_use": in_use, "held": held, "arrays": len(owned), "wrong": wrong} | {
-        name: getattr(heap, name) for name in names
+    return {name: getattr(heap, name) for name in names} | {
+        "in_use": in_use,
+        "live": len(live),
+        "leaked": in_use - sum(map(block_bytes, live)),
+        "damage": damage,
     }
 
 
 def main() -> None:
-    result, size, *arguments = sys.argv[1:]
-    session = Session()
-    heap = la.Heap(int(size), overflow="system") if int(size) else None
-    if heap is not None:
+    result, nbytes, overflow, *arguments = sys.argv[1:]
+    heap = None
+    if int(nbytes) > 0:
+        heap = la.Heap(int(nbytes), overflow=overflow)  # type: ignore[arg-type]
         heap.activate()
         activate_in_threads(heap)
+    session = Session(heap)
     start = time.monotonic()
     status = pytest.main(arguments, plugins=[session])
-    if heap is not None and not heap.owns(np.empty(1)):
-        sys.exit("the heap was not active any more at the end")
-    Path(result).write_text(
-        json.dumps(
-            {
-                "status": int(status),
-                "seconds": time.monotonic() - start,
-                "outcomes": session.outcomes,
-                "reasons": session.reasons,
-                "heap": figures(heap) if heap is not None else None,
-            }
-        )
-    )
+    figures = {
+        "status": int(status),
+        "seconds": time.monotonic() - start,
+        "outcomes": session.outcomes,
+        "reasons": session.reasons,
+        "outside": session.outside,
+        "heap": None if heap is None else at_the_end(heap),
+    }
+    Path(result).write_text(json.dumps(figures))
 
 
 if __name__ == "__main__":
