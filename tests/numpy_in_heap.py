@@ -70,10 +70,10 @@ def activate_in_threads(heap: la.Heap) -> None:
     """Let each thread begin in the heap: of itself it begins in an empty context."""
     run = threading.Thread.run
 
-    def run_in_heap(thread: threading.Thread) -> None:
+    def run_in_heap(self: threading.Thread) -> None:
         if OWN_THREADS not in os.environ.get("PYTEST_CURRENT_TEST", ""):
             heap.activate()
-        run(thread)
+        run(self)
 
     threading.Thread.run = run_in_heap  # type: ignore[method-assign]
 

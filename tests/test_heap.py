@@ -231,6 +231,24 @@ print("went on")
         assert (ran.returncode < 0) == found
 
 
+def test_damage_of_what_lies_ready_is_found() -> None:
+    program = """
+import ctypes
+import numpy as np, lockedarray as la
+heap = la.Heap(1 << 20)
+kept, dropped = heap.empty(1000, "u1"), heap.empty(1000, "u1")
+address = dropped.ctypes.data
+del dropped
+ctypes.memset(address - 8, 1, 8)
+try:
+    heap.check()
+except RuntimeError as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-P", "-c", program], stdout=subprocess.PIPE, text=True, check=True)
+    assert "the heap is damaged, a block's size cannot be" in ran.stdout
+
+
 # Full
 
 

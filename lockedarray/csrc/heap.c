@@ -328,7 +328,6 @@ struct heap_refusal heap_last_refusal(struct heap *heap)
 const char *heap_check(struct heap *heap)
 {
     enter(heap);
-    clear_shelf(heap);
     const char *wrong = tlsf_check(&heap->tlsf);
     leave(heap);
     return wrong;
