@@ -241,14 +241,16 @@ def _address_space() -> str:
     return "" if soft == resource.RLIM_INFINITY else f" (RLIMIT_AS is {spoken(soft)})"
 
 
-def heap_full(requested: int, capacity: int, in_use: int, largest_free: int) -> MemoryError:
-    """Return the MemoryError for memory that a heap had no room for."""
+def heap_full(requested: int, capacity: int, in_use: int, largest_free: int, overflow: bool) -> MemoryError:
+    """Return the MemoryError for memory that a heap had no room for, nor the system under `overflow`."""
     left = capacity - in_use
+    way_out = 'Make the heap larger, drop arrays, or let the system help out: Heap(..., overflow="system")'
+    if overflow:
+        way_out = "The system was asked too, and has not so much to give"
     pieces = " in pieces (its map() shows where)" if left >= requested else ""
     return MemoryError(
         f"the heap of {spoken(capacity)} cannot give {spoken(requested)}: {spoken(left)} were free{pieces}, "
-        f"the largest free block had {spoken(largest_free)}. Make the heap larger, drop arrays, "
-        'or let the system help out: lockedarray.Heap(..., overflow="system")'
+        f"the largest free block had {spoken(largest_free)}. {way_out}"
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
+from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Literal, Self, SupportsIndex
+from typing import Any, Generic, Literal, NoReturn, Self, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -21,17 +23,19 @@ class Heap(_native.Heap):
 
     ``y = a*b + c*d`` makes three arrays, and a loop cannot pass ``out=`` everywhere. With
     ``heap.activate()`` NumPy takes them from here: memory that was mapped, locked and prefaulted
-    by the constructor, in constant time, with no system call. What dies is used again, and stays
-    locked. Any thread may make and drop arrays, with the GIL or without.
+    by the constructor, in constant time, with no system call unless two threads meet in it. What
+    dies is used again, and stays locked. Any thread may make and drop arrays, with the GIL or without.
 
-    The heap lives as long as its last array. A forked child inherits a heap that works, in memory
-    of its own that is not locked there (`locked` tells).
+    The heap lives as long as its last array: also one that a module keeps for itself (import and
+    try what you use before the heap is active). To give it back takes 0.15 ms a MiB, in the thread
+    that drops the last. A forked child inherits a heap that works, in memory of its own that is not
+    locked there (`locked` tells).
 
     Parameters
     ----------
     nbytes : int
         At least 1. An array of so many bytes fits into the fresh heap; each array takes a header
-        of 16 bytes besides, and whole units of 64. A few pages more are locked for the books.
+        of 16 bytes besides, and whole units of 64. Up to 16 KiB more are locked for the books.
     huge : bool
         Pages of 2 MiB where they can be had.
     overflow : {"raise", "system"}
@@ -48,9 +52,9 @@ class Heap(_native.Heap):
     largest_free : int
         Bytes of the largest array that can be made now.
     allocations, failures, overflows : int
-        How many times memory was taken, could not be taken, and was the system's instead.
+        How many times memory was taken, could not be had, and was the system's instead.
     locked : bool
-        Whether the memory is locked, in this process.
+        Whether the memory was locked, in this process. `is_locked` of an array asks the kernel.
 
     Raises
     ------
@@ -112,21 +116,22 @@ class Heap(_native.Heap):
             on_error, lambda locked: make(cls, size, flags if locked else flags | UNLOCKED, helps)
         )
 
-    def activate(self) -> Activation:
+    def activate(self) -> Activation[Self]:
         """Let NumPy allocate in this heap from now on, in the present context; undone by ``with``.
 
         A context is a thread's, or an asyncio task's. Threads begin without: call this in each. In a
         pool of threads ``ThreadPoolExecutor(initializer=heap.activate)`` does it for all.
         `asyncio.to_thread` and tasks take the context of who starts them along.
 
-        Where a MemoryError leaves the ``with`` block because the heap was full, a note on it tells
-        the heap's figures.
+        Where NumPy's MemoryError leaves the ``with`` block and the heap was full, a note on it
+        tells the heap's figures. Elsewhere NumPy's own sentence has none of them: `repr` and
+        `map` show them.
 
         Returns
         -------
         Activation
-            A context manager that gives the heap, and puts back what was before. Dropped, it
-            changes nothing: the heap stays active in this context.
+            A context manager that gives the heap, and puts back what was before; so does its
+            ``end()``. Dropped, it changes nothing: the heap stays active in this context.
 
         Notes
         -----
@@ -186,6 +191,8 @@ class Heap(_native.Heap):
     def array(self, object: ArrayLike, dtype: DTypeLike | None = None, order: AnyOrder = "K") -> NDArray[Any]:
         """Return a copy of these values in the heap: as `numpy.array`. See `empty`.
 
+        What is no array becomes one first, wherever NumPy allocates at present.
+
         Examples
         --------
         >>> import lockedarray as la
@@ -193,7 +200,7 @@ class Heap(_native.Heap):
         array([1., 2.], dtype=float32)
         """
         source = np.array(object, dtype, copy=None, order=order)
-        array = self.empty(source.shape, source.dtype, "F" if source.flags.fnc else "C")
+        array = self._empty_like(source, order)
         np.copyto(array, source)
         return array
 
@@ -219,39 +226,76 @@ class Heap(_native.Heap):
         columns, rows = operator.index(columns), operator.index(rows)
         if columns < 1 or rows < 1:
             raise ValueError(f"a picture has at least 1 column and 1 row, not {columns} and {rows}")
-        cells = columns * rows
-        width = -(-self.capacity // cells)
+        width = -(-self.capacity // (columns * rows))
+        used = self._occupancy(width)
+        last = self.capacity - (len(used) - 1) * width
+        sizes = [width] * (len(used) - 1) + [last]
         picture = "".join(
-            "." if not used else "#" if used == width else "+" for used in self._occupancy(cells)
+            "." if not part else "#" if part == size else "+" for part, size in zip(used, sizes, strict=True)
         )
-        lines = [picture[at : at + columns] for at in range(0, cells, columns)]
+        lines = [picture[at : at + columns] for at in range(0, len(picture), columns)]
         lines.append(
             f"each character is {width:,} bytes; {spoken(self.in_use)} of {spoken(self.capacity)} in use, "
             f"the largest free block has {spoken(self.largest_free)}"
         )
         return "\n".join(lines)
 
-    def __repr__(self) -> str:
-        return (
-            f"<Heap, {self.in_use:,} of {self.capacity:,} bytes in use, "
-            f"largest free block {self.largest_free:,}{'' if self.locked else ', not locked'}>"
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "cannot pickle a Heap: its memory belongs to this process. Pickle arrays, or make another"
         )
 
+    def __repr__(self) -> str:
+        parts = [
+            f"{self.in_use:,} of {self.capacity:,} bytes in use",
+            f"largest free block {self.largest_free:,}",
+            *([f"{self.failures:,} refused"] if self.failures else []),
+            *([f"{self.overflows:,} from the system"] if self.overflows else []),
+            *([] if self.locked else ["not locked"]),
+        ]
+        return f"<Heap, {', '.join(parts)}>"
 
-class Activation:
+
+H = TypeVar("H", bound=Heap)
+
+# The activation that holds in a context, and by its `_outer` those that it lies in.
+_present: ContextVar[Activation[Any] | None] = ContextVar("present", default=None)
+
+
+class Activation(Generic[H]):
     """What `Heap.activate` returns: a context manager that ends it."""
 
-    __slots__ = ("_before", "_ended", "_failures", "_heap")
+    __slots__ = ("_before", "_ended", "_entered", "_failures", "_heap", "_outer")
 
-    def __init__(self, heap: Heap) -> None:
+    def __init__(self, heap: H) -> None:
         self._heap = heap
         self._failures = heap.failures
+        self._entered = self._ended = False
+        self._outer = _present.get()
         self._before = heap._activate()
-        self._ended = False
+        _present.set(self)
 
-    def __enter__(self) -> Heap:
-        if self._ended:
-            raise RuntimeError("this activation has ended: call heap.activate() again")
+    def end(self) -> None:
+        """Put back what NumPy allocated with before; again: nothing happens.
+
+        Raises
+        ------
+        RuntimeError
+            Another activation holds in this context; nothing has changed.
+        """
+        if _present.get() is self and self._heap._deactivate(self._before):
+            _present.set(self._outer)
+            self._ended = True
+        elif not self._ended:
+            raise RuntimeError(
+                "this activation does not hold here: it ends in another thread, task or order than it began, "
+                "as by a generator that yields inside of the with block. Nothing was changed"
+            )
+
+    def __enter__(self) -> H:
+        if self._entered or self._ended:
+            raise RuntimeError("an activation is for one block: call heap.activate() again")
+        self._entered = True
         return self._heap
 
     def __exit__(
@@ -260,14 +304,34 @@ class Activation:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, MemoryError) and self._heap.failures > self._failures:
-            note = str(self._heap._full())
-            if note not in (str(error), *getattr(error, "__notes__", ())):
-                error.add_note(note)
-        if not self._heap._deactivate(self._before):
-            raise RuntimeError(
-                "NumPy does not allocate in this heap here: the activation ends in another thread, task or "
-                "order than it began, as by a generator that yields inside of the with block. Nothing "
-                "was changed"
-            )
-        self._ended = True
+        if error is not None and self._heap.failures > self._failures:
+            _tell(error, str(self._heap._full()))
+        try:
+            self.end()
+        except RuntimeError as late:
+            if error is None or isinstance(error, GeneratorExit):
+                raise
+            error.add_note(str(late))  # what is on its way must not be lost: a Ctrl-C, a cancellation
+
+
+def _tell(error: BaseException, figures: str) -> None:
+    """Note a heap's figures on NumPy's MemoryErrors."""
+    for each in _memory_errors(error):
+        if _is_numpys(each) and figures not in getattr(each, "__notes__", ()):
+            each.add_note(figures)
+
+
+def _memory_errors(error: BaseException) -> Iterator[MemoryError]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _memory_errors(each)
+    elif isinstance(error, MemoryError):
+        yield error
+
+
+def _is_numpys(error: MemoryError) -> bool:
+    """Whether NumPy has raised it: by its own class, without a word, or by what resize says."""
+    return type(error).__module__.startswith("numpy") or error.args in (
+        (),
+        ("cannot allocate memory for array",),
+    )

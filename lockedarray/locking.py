@@ -147,8 +147,9 @@ def lock(a: NDArray[Any] | Buffer, *, on_error: Literal["raise", "warn"] = "rais
 
 
 def region(a: object) -> _native.Region | None:
-    """Return the Region that `a` lies in, or None where its memory is not from this library.
+    """Return the Region that `a` lies in, or None where it lies in none.
 
+    Memory that is not from this library has none, nor has an array of a `Heap`: ask `Heap.owns`.
     Follows the chain of `base`; no system call.
 
     Parameters

@@ -135,7 +135,7 @@ class Pool(_native.Pool):
     def array(self, object: ArrayLike, dtype: DTypeLike | None = None, order: AnyOrder = "K") -> NDArray[Any]:
         """Return a copy of these values in the pool's memory: as `numpy.array`. See `empty`."""
         source = np.array(object, dtype, copy=None, order=order)
-        array = self._take(source.shape, source.dtype, "F" if source.flags.fnc else "C")
+        array = self._take_like(source, order)
         np.copyto(array, source)
         return array
 

@@ -71,8 +71,24 @@ def test_each_block_needs_its_own(heap: la.Heap) -> None:
     activation = heap.activate()
     with activation:
         pass
-    with pytest.raises(RuntimeError, match="this activation has ended"), activation:
+    with pytest.raises(RuntimeError, match="an activation is for one block"), activation:
         pass
+    activation = heap.activate()
+    with pytest.raises(RuntimeError, match="an activation is for one block"), activation, activation:
+        pass
+    assert not in_heap(heap)
+
+
+def test_ended_by_name_and_again(heap: la.Heap) -> None:
+    outer = heap.activate()
+    inner = heap.activate()
+    for _ in range(3):
+        inner.end()
+        assert in_heap(heap)
+    outer.end()
+    assert not in_heap(heap)
+    inner.end()
+    outer.end()
     assert not in_heap(heap)
 
 
@@ -191,12 +207,14 @@ def leak(heap: la.Heap) -> None:
         with heap.activate():
             yield 1
 
-    generator = blocks()
-    next(generator)
-    with other.activate():
-        with pytest.raises(RuntimeError, match="a generator that yields"):
-            generator.close()
-        assert in_heap(other)
+    for holds in (other, heap):
+        generator = blocks()
+        next(generator)
+        with holds.activate():
+            with pytest.raises(RuntimeError, match="a generator that yields"):
+                generator.close()
+            assert in_heap(holds)
+        assert in_heap(heap)
     assert in_heap(heap)
 
 
@@ -210,6 +228,43 @@ def test_a_generator_that_ends_its_block_first(heap: la.Heap) -> None:
     for block in blocks():
         assert heap.owns(block)
         assert not in_heap(heap)
+
+
+# Exceptions on their way
+
+
+def test_an_end_out_of_order_does_not_hide_another_exception(heap: la.Heap) -> None:
+    other = la.Heap(1 << 20)
+    leaked: list[la.heap.Activation] = []
+
+    def work() -> None:
+        leaked.append(other.activate())
+        raise KeyboardInterrupt
+
+    outer = heap.activate()
+    with pytest.raises(KeyboardInterrupt) as error, outer:
+        work()
+    assert "order than it began" in error.value.__notes__[0]
+    assert in_heap(other)
+    leaked[0].end()
+    assert in_heap(heap)
+    outer.end()
+    assert not in_heap(heap)
+
+
+def test_notes_reach_into_groups(heap: la.Heap) -> None:
+    def work() -> None:
+        try:
+            np.empty(2 << 20, "u1")
+        except MemoryError as error:
+            raise ExceptionGroup("both", [error, ValueError(), MemoryError("mine")]) from None
+
+    with pytest.raises(ExceptionGroup) as group, heap.activate():
+        work()
+    numpys, value, mine = group.value.exceptions
+    assert "cannot give 2 MiB" in numpys.__notes__[0]
+    assert not hasattr(value, "__notes__")
+    assert not hasattr(mine, "__notes__")
 
 
 # asyncio

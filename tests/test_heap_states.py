@@ -48,7 +48,7 @@ class HeapMachine(RuleBasedStateMachine):
         self.peak = max(self.peak, sum(self.blocks.values()))
 
     def refused(self, nbytes: int) -> object:
-        assert nbytes > self.heap.largest_free
+        assert max(nbytes, 1) > self.heap.largest_free
         self.failed += 1
         return multiple()
 

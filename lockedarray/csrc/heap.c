@@ -16,13 +16,13 @@
 struct heap {
     struct shelf shelf;
     struct region *region;
-    uintptr_t start, end;   /* of the blocks */
+    uintptr_t start, end; /* of the blocks */
     bool overflow;
     struct heap *next, *previous; /* guarded by `heaps_mutex` */
     /* Relaxed: they are read as figures only, and publish nothing. On a line of their own, for every thread writes. */
     _Alignas(64) _Atomic size_t allocations, failures, overflows;
-    /* The mutex guards what follows. It lends a waiting thread's priority to whoever holds it: for moments, and never
-       over a system call. */
+    /* The mutex guards what follows. It lends a waiting thread's priority to whoever holds it: for moments, but for
+       looking at all blocks, and for a fork. */
     _Alignas(64) pthread_mutex_t mutex;
     struct tlsf tlsf;
     size_t peak;
@@ -47,6 +47,8 @@ static int init_mutex(pthread_mutex_t *mutex)
     int error = pthread_mutexattr_init(&attributes);
     if (error == 0) {
         error = pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
+        if (error == 0) /* a second lock by the same thread is told, and does not wait for ever */
+            error = pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
         if (error == 0)
             error = pthread_mutex_init(mutex, &attributes);
         pthread_mutexattr_destroy(&attributes);
@@ -76,16 +78,31 @@ static void strike_off(struct heap *heap)
     pthread_mutex_unlock(&heaps_mutex);
 }
 
+/* An array of all that was asked for fits: its block has a header besides. */
+static size_t capacity_for(size_t nbytes)
+{
+    return nbytes < TLSF_MOST / 2 ? region_pages(nbytes + TLSF_GRAIN) : 0;
+}
+
+static size_t books(void)
+{
+    return round_up(sizeof(struct heap), TLSF_GRAIN);
+}
+
+size_t heap_region_bytes(size_t nbytes)
+{
+    size_t capacity = capacity_for(nbytes);
+    return capacity == 0 ? 0 : region_pages(books() + tlsf_memory(capacity));
+}
+
 struct heap *heap_create(const struct region_request *request, bool overflow, struct failure *failure)
 {
-    size_t before = round_up(sizeof(struct heap), TLSF_GRAIN);
-    /* An array of all that was asked for fits: its block has a header besides. */
-    size_t capacity = request->nbytes < TLSF_MOST / 2 ? region_pages(request->nbytes + TLSF_GRAIN) : 0;
+    size_t capacity = capacity_for(request->nbytes);
     struct region_request whole = *request;
     *failure = (struct failure){"mmap", -ENOMEM};
     if (capacity == 0)
         return NULL;
-    whole.nbytes = before + tlsf_memory(capacity);
+    whole.nbytes = books() + tlsf_memory(capacity);
     struct region *region = region_create(&whole, failure);
     if (region == NULL)
         return NULL;
@@ -97,9 +114,9 @@ struct heap *heap_create(const struct region_request *request, bool overflow, st
     }
     heap->region = region;
     heap->overflow = overflow;
-    tlsf_init(&heap->tlsf, (char *)heap + before, capacity);
-    heap->start = region->address + before;
+    heap->start = heap->shelf.base = region->address + books();
     heap->end = heap->start + tlsf_memory(capacity);
+    tlsf_init(&heap->tlsf, (void *)heap->start, capacity);
     enlist(heap);
     return heap;
 }
@@ -123,7 +140,8 @@ static void check_sound(bool sound)
 
 static void give(struct heap *heap, void *payload)
 {
-    check_sound(tlsf_give(&heap->tlsf, payload));
+    tlsf_give(&heap->tlsf, payload);
+    check_sound(!heap->tlsf.damaged);
 }
 
 static size_t size_of(const struct heap *heap, const void *payload)
@@ -175,14 +193,13 @@ static void note_refusal(struct heap *heap, size_t nbytes)
         .capacity = heap->tlsf.capacity,
         .in_use = heap->tlsf.in_use,
         .largest_free = tlsf_largest(&heap->tlsf),
+        .overflow = heap->overflow,
     };
 }
 
-static void *take_block(struct heap *heap, size_t size, size_t nbytes, void *stray)
+static void *take_block(struct heap *heap, size_t size, size_t nbytes)
 {
     enter(heap);
-    if (stray != NULL)
-        give(heap, stray);
     if (size > LARGE)
         clear_shelf(heap);
     void *payload = tlsf_take(&heap->tlsf, size);
@@ -190,6 +207,7 @@ static void *take_block(struct heap *heap, size_t size, size_t nbytes, void *str
         clear_shelf(heap);
         payload = tlsf_take(&heap->tlsf, size);
     }
+    check_sound(!heap->tlsf.damaged);
     if (payload != NULL)
         note_peak(heap);
     else
@@ -203,8 +221,8 @@ static void *take(struct heap *heap, size_t nbytes)
 {
     size_t size = tlsf_block_size(nbytes);
     void *payload = size <= SHELF_MOST ? shelf_take(&heap->shelf, size) : NULL;
-    if (payload == NULL || size_of(heap, payload) != size)
-        payload = take_block(heap, size, nbytes, payload);
+    if (payload == NULL)
+        payload = take_block(heap, size, nbytes);
     if (payload != NULL)
         count(&heap->allocations);
     return payload;
@@ -258,6 +276,11 @@ static bool resize(struct heap *heap, void *payload, size_t size)
         return true;
     enter(heap);
     bool resized = tlsf_resize(&heap->tlsf, payload, size);
+    if (!resized) {
+        clear_shelf(heap); /* what lies behind it may only lie ready */
+        resized = tlsf_resize(&heap->tlsf, payload, size);
+    }
+    check_sound(!heap->tlsf.damaged);
     if (resized)
         note_peak(heap);
     leave(heap);
@@ -313,6 +336,7 @@ struct heap_figures heap_figures(struct heap *heap, bool settled)
         .failures = atomic_load_explicit(&heap->failures, memory_order_relaxed),
         .overflows = atomic_load_explicit(&heap->overflows, memory_order_relaxed),
     };
+    check_sound(!heap->tlsf.damaged);
     leave(heap);
     return figures;
 }
@@ -333,11 +357,12 @@ const char *heap_check(struct heap *heap)
     return wrong;
 }
 
-void heap_occupancy(struct heap *heap, size_t cells, size_t *used)
+void heap_occupancy(struct heap *heap, size_t cells, size_t width, size_t *used)
 {
     enter(heap);
     clear_shelf(heap);
-    tlsf_occupancy(&heap->tlsf, cells, used);
+    tlsf_occupancy(&heap->tlsf, cells, width, used);
+    check_sound(!heap->tlsf.damaged);
     leave(heap);
 }
 

@@ -11,15 +11,19 @@ struct heap_figures {
     size_t allocations, failures, overflows;     /* since it was made */
 };
 
-/* How things stood when memory was last refused. */
+/* How things stood when memory was last refused, by the heap and perhaps by the system too. */
 struct heap_refusal {
     size_t requested, capacity, in_use, largest_free;
+    bool overflow;
 };
 
 /* Room for whoever hands the heap out, in its locked memory. */
 #define HEAP_ATTACHED 256
 
 int heap_init(void);
+
+/* What is locked for a heap of so many bytes, its books included; 0 where there can be none. */
+size_t heap_region_bytes(size_t nbytes);
 
 /* A heap in a region of its own. With `overflow` the system gives what the heap cannot. May take long: not with the
    GIL. NULL with *failure set. */
@@ -46,6 +50,6 @@ struct heap_refusal heap_last_refusal(struct heap *heap);
 
 /* NULL, or what is wrong. These two hold the mutex for a time that grows with the number of blocks. */
 const char *heap_check(struct heap *heap);
-void heap_occupancy(struct heap *heap, size_t cells, size_t *used);
+void heap_occupancy(struct heap *heap, size_t cells, size_t width, size_t *used);
 
 #endif

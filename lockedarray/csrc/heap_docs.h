@@ -3,7 +3,7 @@
 #define LOCKEDARRAY_HEAP_DOCS_H
 
 static const char heap_empty_doc[] =
-"empty($self, shape, dtype=float, order='C')\n--\n\n"
+"empty($self, shape, dtype=None, order='C')\n--\n\n"
 "Return an array in the heap, its values whatever was there: as `numpy.empty`, whether active or not.\n"
 "\n"
 "As fast as `numpy.empty`. Keeps the GIL; no system call where nobody else is in the heap at that moment,\n"
@@ -32,7 +32,7 @@ static const char heap_empty_doc[] =
 "True\n";
 
 static const char heap_zeros_doc[] =
-"zeros($self, shape, dtype=float, order='C')\n--\n\n"
+"zeros($self, shape, dtype=None, order='C')\n--\n\n"
 "Return zeros in the heap: as `numpy.zeros`, but that the zeros are written at once. See `empty`.\n"
 "\n"
 "Examples\n--------\n"

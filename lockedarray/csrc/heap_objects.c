@@ -32,8 +32,9 @@ static PyObject *handler_of(PyObject *self)
 static PyObject *full(PyObject *self, PyObject *Py_UNUSED(none))
 {
     struct heap_refusal refusal = heap_last_refusal(heap_of(self));
-    return PyObject_CallFunction(errors.heap_full, "nnnn", (Py_ssize_t)refusal.requested, (Py_ssize_t)refusal.capacity,
-                                 (Py_ssize_t)refusal.in_use, (Py_ssize_t)refusal.largest_free);
+    return PyObject_CallFunction(errors.heap_full, "KKKKi", (unsigned long long)refusal.requested,
+                                 (unsigned long long)refusal.capacity, (unsigned long long)refusal.in_use,
+                                 (unsigned long long)refusal.largest_free, (int)refusal.overflow);
 }
 
 static PyObject *array_of(PyObject *self, const struct layout *layout, void *data)
@@ -81,6 +82,21 @@ static PyObject *zeros(PyObject *self, PyObject *const *args, Py_ssize_t count, 
     if (parse(&signature, args, count, names, &layout) < 0)
         return NULL;
     PyObject *array = array_of(self, &layout, heap_take_zeroed(heap_of(self), 1, bytes_of(&layout)));
+    layout_clear(&layout);
+    return array;
+}
+
+/* _empty_like(prototype, order) */
+static PyObject *empty_like(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    struct layout layout;
+    if (count != 2 || !PyArray_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "_empty_like(prototype, order)");
+        return NULL;
+    }
+    if (layout_parse_like((PyArrayObject *)args[0], Py_None, args[1], Py_None, &layout) < 0)
+        return NULL;
+    PyObject *array = array_of(self, &layout, heap_take(heap_of(self), bytes_of(&layout)));
     layout_clear(&layout);
     return array;
 }
@@ -147,17 +163,22 @@ static PyObject *list_of(const size_t *values, Py_ssize_t count)
     return list;
 }
 
-/* _occupancy(cells) -> the bytes in use of each of so many even parts. */
+/* _occupancy(width) -> the bytes in use of each part of so many bytes. */
 static PyObject *occupancy(PyObject *self, PyObject *argument)
 {
-    Py_ssize_t cells = PyLong_AsSsize_t(argument);
-    if (cells == -1 && PyErr_Occurred())
+    Py_ssize_t width = PyLong_AsSsize_t(argument);
+    if (width < 1) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "a part has at least 1 byte");
         return NULL;
-    size_t *used = cells < 1 ? NULL : PyMem_Calloc((size_t)cells, sizeof *used);
+    }
+    size_t capacity = heap_figures(heap_of(self), false).capacity;
+    Py_ssize_t cells = (Py_ssize_t)((capacity - 1) / (size_t)width + 1);
+    size_t *used = PyMem_Calloc((size_t)cells, sizeof *used);
     if (used == NULL)
         return PyErr_NoMemory();
     Py_BEGIN_ALLOW_THREADS
-    heap_occupancy(heap_of(self), (size_t)cells, used);
+    heap_occupancy(heap_of(self), (size_t)cells, (size_t)width, used);
     Py_END_ALLOW_THREADS
     PyObject *list = list_of(used, cells);
     PyMem_Free(used);
@@ -194,9 +215,9 @@ static PyGetSetDef getters[] = {
     FIGURE(peak, get_figure, "The most bytes that were in use at once."),
     FIGURE(largest_free, get_settled_figure, "Bytes of the largest array that can be made now."),
     FIGURE(allocations, get_figure, "How many times memory was taken from the heap."),
-    FIGURE(failures, get_figure, "How many times it could not be: each was a MemoryError."),
+    FIGURE(failures, get_figure, "How many times it could not be, nor by the system."),
     FIGURE(overflows, get_figure, "How many times the system gave memory instead."),
-    {"locked", get_locked, NULL, "Whether the heap's memory is locked, in this process.", NULL},
+    {"locked", get_locked, NULL, "Whether the heap's memory was locked, in this process.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -215,13 +236,14 @@ static PyObject *heap_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSE
     };
     struct heap *heap;
     struct failure failure;
-    if (!region_has_room(request.nbytes))
+    size_t locked = heap_region_bytes(request.nbytes);
+    if (!region_has_room(locked))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
     heap = heap_create(&request, overflow, &failure);
     Py_END_ALLOW_THREADS
     if (heap == NULL)
-        return raise_refused(failure.call, failure.error, request.nbytes);
+        return raise_refused(failure.call, failure.error, locked == 0 ? request.nbytes : locked);
     PyObject *handler = numpy_handler_new(heap);
     struct heap_object *self = handler == NULL ? NULL : (struct heap_object *)PyType_GenericAlloc(type, 0);
     if (self == NULL) {
@@ -244,6 +266,7 @@ static void heap_dealloc(PyObject *self)
 static PyMethodDef methods[] = {
     {"empty", FASTCALL(empty), METH_FASTCALL | METH_KEYWORDS, heap_empty_doc},
     {"zeros", FASTCALL(zeros), METH_FASTCALL | METH_KEYWORDS, heap_zeros_doc},
+    {"_empty_like", FASTCALL(empty_like), METH_FASTCALL, NULL},
     {"owns", owns, METH_O, heap_owns_doc},
     {"check", check, METH_NOARGS, heap_check_doc},
     {"_activate", activate, METH_NOARGS, NULL},

@@ -88,6 +88,17 @@ static int settle(struct layout *layout)
     return settle_flexible(layout) < 0 ? -1 : count_bytes(layout);
 }
 
+/* PyArray_IntpFromSequence tells the true length, also of what it had no room for. */
+static int parse_shape(PyObject *shape, struct layout *layout)
+{
+    layout->ndim = PyArray_IntpFromSequence(shape, layout->shape, NPY_MAXDIMS);
+    if (layout->ndim <= NPY_MAXDIMS)
+        return layout->ndim < 0 ? -1 : 0;
+    PyErr_Format(PyExc_ValueError, "maximum supported dimension for an ndarray is %d, found %d", NPY_MAXDIMS,
+                 layout->ndim);
+    return -1;
+}
+
 int layout_parse(PyObject *shape, PyObject *dtype, PyObject *order, struct layout *layout)
 {
     NPY_ORDER parsed = NPY_CORDER;
@@ -99,8 +110,7 @@ int layout_parse(PyObject *shape, PyObject *dtype, PyObject *order, struct layou
         PyErr_SetString(PyExc_ValueError, "only 'C' or 'F' order is permitted");
         goto fail;
     }
-    layout->ndim = PyArray_IntpFromSequence(shape, layout->shape, NPY_MAXDIMS);
-    if (layout->ndim < 0 || settle(layout) < 0)
+    if (parse_shape(shape, layout) < 0 || settle(layout) < 0)
         goto fail;
     lay_out_evenly(layout, parsed == NPY_FORTRANORDER);
     return 0;
@@ -121,9 +131,7 @@ int layout_parse_like(PyArrayObject *prototype, PyObject *dtype, PyObject *order
     layout->ndim = PyArray_NDIM(prototype);
     for (int axis = 0; axis < layout->ndim; axis++)
         layout->shape[axis] = PyArray_DIM(prototype, axis);
-    if (shape != Py_None)
-        layout->ndim = PyArray_IntpFromSequence(shape, layout->shape, NPY_MAXDIMS);
-    if (layout->ndim < 0 || settle(layout) < 0)
+    if ((shape != Py_None && parse_shape(shape, layout) < 0) || settle(layout) < 0)
         goto fail;
     bool only_fortran = PyArray_ISFORTRAN(prototype);
     bool keep = parsed == NPY_KEEPORDER && layout->ndim == PyArray_NDIM(prototype);

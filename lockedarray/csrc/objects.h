@@ -23,7 +23,7 @@ struct errors {
     PyObject *refused;        /* refused(call, errno, nbytes) -> exception: the one funnel for errno */
     PyObject *pool_exhausted; /* PoolExhausted(requested, available, capacity) */
     PyObject *ring_corrupted; /* RingCorrupted(sentence) */
-    PyObject *heap_full;      /* heap_full(heap, requested) -> MemoryError */
+    PyObject *heap_full;      /* heap_full(requested, capacity, in_use, largest_free, overflow) */
     PyObject *check_room;     /* check_room(nbytes): raises where so much would call the OOM killer */
 };
 extern struct errors errors;

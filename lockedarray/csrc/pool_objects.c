@@ -34,22 +34,37 @@ static PyObject *raise_refusal(PyObject *self, enum pool_refusal refusal, size_t
                                             (Py_ssize_t)figures.available, (Py_ssize_t)figures.capacity));
 }
 
+static PyObject *array_of(PyObject *self, struct layout *layout)
+{
+    enum pool_refusal refusal;
+    struct region *region = pool_take(pool_of(self), layout->nbytes, &refusal);
+    PyObject *base = region == NULL ? raise_refusal(self, refusal, layout->nbytes) : region_object(region);
+    PyObject *array = layout_array(layout, base, NULL);
+    layout_clear(layout);
+    return array;
+}
+
 /* take(shape, dtype, order) */
 static PyObject *take(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     struct layout layout;
-    enum pool_refusal refusal;
     if (count != 3) {
         PyErr_SetString(PyExc_TypeError, "take(shape, dtype, order)");
         return NULL;
     }
-    if (layout_parse(args[0], args[1], args[2], &layout) < 0)
+    return layout_parse(args[0], args[1], args[2], &layout) < 0 ? NULL : array_of(self, &layout);
+}
+
+/* take_like(prototype, order) */
+static PyObject *take_like(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    struct layout layout;
+    if (count != 2 || !PyArray_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "take_like(prototype, order)");
         return NULL;
-    struct region *region = pool_take(pool_of(self), layout.nbytes, &refusal);
-    PyObject *base = region == NULL ? raise_refusal(self, refusal, layout.nbytes) : region_object(region);
-    PyObject *array = layout_array(&layout, base, NULL);
-    layout_clear(&layout);
-    return array;
+    }
+    int parsed = layout_parse_like((PyArrayObject *)args[0], Py_None, args[1], Py_None, &layout);
+    return parsed < 0 ? NULL : array_of(self, &layout);
 }
 
 PyObject *region_of_pool(PyObject *self, size_t data_bytes, int fd)
@@ -145,6 +160,7 @@ static void pool_dealloc(PyObject *self)
 
 static PyMethodDef methods[] = {
     {"_take", FASTCALL(take), METH_FASTCALL, NULL},
+    {"_take_like", FASTCALL(take_like), METH_FASTCALL, NULL},
     {"close", close_pool, METH_NOARGS,
      "close($self, /)\n--\n\n"
      "Give nothing from now on, and return what is free to the system; again: nothing happens.\n\n"

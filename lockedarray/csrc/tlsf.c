@@ -60,6 +60,35 @@ size_t tlsf_payload_of(size_t size)
     return size - HEADER;
 }
 
+static size_t offset_of(const struct tlsf *tlsf, const struct tlsf_block *block)
+{
+    return (uintptr_t)block - (uintptr_t)tlsf->first; /* beyond the capacity, for what lies before */
+}
+
+static bool is_inside(const struct tlsf *tlsf, const struct tlsf_block *block)
+{
+    size_t offset = offset_of(tlsf, block);
+    return offset % TLSF_GRAIN == 0 && offset < tlsf->capacity && size_of(block) != 0 &&
+           size_of(block) % TLSF_GRAIN == 0 && size_of(block) <= tlsf->capacity - offset;
+}
+
+size_t tlsf_size_of(const struct tlsf *tlsf, const void *payload)
+{
+    const struct tlsf_block *block = block_of(payload);
+    return is_inside(tlsf, block) && !is_free(block) ? block->size : 0;
+}
+
+/* It knows both its neighbours, and they know it. Else the tlsf is damaged. */
+static bool is_sound(struct tlsf *tlsf, const struct tlsf_block *block, bool free)
+{
+    const struct tlsf_block *before = block->before;
+    bool sound = is_inside(tlsf, block) && is_free(block) == free && after(block)->before == block &&
+                 (block == tlsf->first ? before == NULL : is_inside(tlsf, before) && after(before) == block);
+    if (!sound)
+        tlsf->damaged = true;
+    return sound;
+}
+
 /* Lists. */
 
 static unsigned log2_of(size_t value)
@@ -140,20 +169,23 @@ static struct tlsf_block *above(const struct tlsf *tlsf, struct place place)
     return tlsf->lists[place.row][__builtin_ctz(columns)];
 }
 
-static struct tlsf_block *lowest_that_fits(struct tlsf_block *block, size_t size)
+static struct tlsf_block *lowest_that_fits(struct tlsf *tlsf, struct tlsf_block *block, size_t size)
 {
     struct tlsf_block *lowest = NULL;
-    for (int look = 0; block != NULL && look < LOOKS; look++, block = block->next)
+    for (int look = 0; block != NULL && look < LOOKS; look++, block = block->next) {
+        if (!is_sound(tlsf, block, true))
+            return NULL;
         if (size_of(block) >= size && (lowest == NULL || block < lowest))
             lowest = block;
+    }
     return lowest;
 }
 
-static struct tlsf_block *find(const struct tlsf *tlsf, size_t size)
+static struct tlsf_block *find(struct tlsf *tlsf, size_t size)
 {
     struct place place = place_of(size);
-    struct tlsf_block *own = lowest_that_fits(tlsf->lists[place.row][place.column], size);
-    return own != NULL ? own : lowest_that_fits(above(tlsf, place), size);
+    struct tlsf_block *own = lowest_that_fits(tlsf, tlsf->lists[place.row][place.column], size);
+    return own != NULL || tlsf->damaged ? own : lowest_that_fits(tlsf, above(tlsf, place), size);
 }
 
 /* Cutting and merging. Neither block is in a list. */
@@ -178,15 +210,15 @@ static void merge(struct tlsf_block *block, const struct tlsf_block *next)
     after(block)->before = block;
 }
 
+/* Its neighbours are sound where they are free. */
 static void put_back(struct tlsf *tlsf, struct tlsf_block *block)
 {
-    struct tlsf_block *next = after(block);
+    struct tlsf_block *next = after(block), *before = block->before;
     if (is_free(next)) {
         list_remove(tlsf, next);
         merge(block, next);
     }
-    if (block->before != NULL && is_free(block->before)) {
-        struct tlsf_block *before = block->before;
+    if (before != NULL && is_free(before)) {
         list_remove(tlsf, before);
         merge(before, block);
         block = before;
@@ -227,46 +259,31 @@ void *tlsf_take(struct tlsf *tlsf, size_t size)
     return payload_of(block);
 }
 
-static size_t offset_of(const struct tlsf *tlsf, const struct tlsf_block *block)
+static bool next_is_sound(struct tlsf *tlsf, const struct tlsf_block *block)
 {
-    return (uintptr_t)block - (uintptr_t)tlsf->first; /* beyond the capacity, for what lies before */
+    return !is_free(after(block)) || is_sound(tlsf, after(block), true);
 }
 
-static bool is_inside(const struct tlsf *tlsf, const struct tlsf_block *block)
+static bool before_is_sound(struct tlsf *tlsf, const struct tlsf_block *block)
 {
-    size_t offset = offset_of(tlsf, block);
-    return offset % TLSF_GRAIN == 0 && offset < tlsf->capacity && size_of(block) != 0 &&
-           size_of(block) % TLSF_GRAIN == 0 && size_of(block) <= tlsf->capacity - offset;
+    return block->before == NULL || !is_free(block->before) || is_sound(tlsf, block->before, true);
 }
 
-size_t tlsf_size_of(const struct tlsf *tlsf, const void *payload)
-{
-    const struct tlsf_block *block = block_of(payload);
-    return is_inside(tlsf, block) && !is_free(block) ? block->size : 0;
-}
-
-/* In use, and both neighbours agree. */
-static bool is_sound(const struct tlsf *tlsf, const struct tlsf_block *block)
-{
-    if (!is_inside(tlsf, block) || is_free(block) || after(block)->before != block)
-        return false;
-    const struct tlsf_block *before = block->before;
-    return block == tlsf->first ? before == NULL : is_inside(tlsf, before) && after(before) == block;
-}
-
-bool tlsf_give(struct tlsf *tlsf, void *payload)
+void tlsf_give(struct tlsf *tlsf, void *payload)
 {
     struct tlsf_block *block = block_of(payload);
-    if (!is_sound(tlsf, block))
-        return false;
+    if (!is_sound(tlsf, block, false) || !next_is_sound(tlsf, block) || !before_is_sound(tlsf, block))
+        return;
     tlsf->in_use -= block->size;
     put_back(tlsf, block);
-    return true;
 }
 
 bool tlsf_resize(struct tlsf *tlsf, void *payload, size_t size)
 {
-    struct tlsf_block *block = block_of(payload), *next = after(block);
+    struct tlsf_block *block = block_of(payload);
+    if (!is_sound(tlsf, block, false) || !next_is_sound(tlsf, block))
+        return false;
+    struct tlsf_block *next = after(block);
     size_t old = block->size;
     if (size > old) {
         if (!is_free(next) || size - old > size_of(next))
@@ -281,14 +298,14 @@ bool tlsf_resize(struct tlsf *tlsf, void *payload, size_t size)
     return true;
 }
 
-size_t tlsf_largest(const struct tlsf *tlsf)
+size_t tlsf_largest(struct tlsf *tlsf)
 {
     struct place place;
     size_t largest = HEADER;
     if (highest(tlsf, &place)) {
         /* What find would look at. */
         const struct tlsf_block *block = tlsf->lists[place.row][place.column];
-        for (int look = 0; block != NULL && look < LOOKS; look++, block = block->next)
+        for (int look = 0; block != NULL && look < LOOKS && is_sound(tlsf, block, true); look++, block = block->next)
             if (size_of(block) > largest)
                 largest = size_of(block);
     }
@@ -355,11 +372,11 @@ const char *tlsf_check(const struct tlsf *tlsf)
     return wrong;
 }
 
-void tlsf_occupancy(const struct tlsf *tlsf, size_t cells, size_t *used)
+void tlsf_occupancy(struct tlsf *tlsf, size_t cells, size_t width, size_t *used)
 {
-    size_t width = (tlsf->capacity + cells - 1) / cells;
+    const struct tlsf_block *block = tlsf->first;
     memset(used, 0, cells * sizeof *used);
-    for (const struct tlsf_block *block = tlsf->first; block->size != 0; block = after(block)) {
+    for (; is_inside(tlsf, block); block = after(block)) {
         size_t at = offset_of(tlsf, block);
         size_t end = is_free(block) ? at : at + block->size;
         while (at < end) {
@@ -370,4 +387,6 @@ void tlsf_occupancy(const struct tlsf *tlsf, size_t cells, size_t *used)
             at = stop;
         }
     }
+    if (offset_of(tlsf, block) != tlsf->capacity)
+        tlsf->damaged = true;
 }

@@ -17,12 +17,14 @@
 struct tlsf_block;
 
 struct tlsf {
+    struct tlsf_block *first;     /* this and the next do not change: */
+    size_t capacity;              /* tlsf_size_of reads them while others are at work */
+    struct tlsf_block *lists[TLSF_ROWS][TLSF_COLUMNS];
     uint32_t rows;                /* a bit for each row that has a free block, */
     uint32_t columns[TLSF_ROWS];  /* and for each list that has one */
-    struct tlsf_block *lists[TLSF_ROWS][TLSF_COLUMNS];
     size_t in_use;                /* bytes of blocks, headers included */
-    struct tlsf_block *first;     /* this and the next do not change */
-    size_t capacity;
+    bool damaged;                 /* a header is not what it was, for somebody wrote beyond their memory: what met it
+                                     has changed nothing, and nothing must be asked any more */
 };
 
 /* The block that so many bytes need, header included (0 where there can be none); and what of it is the user's. */
@@ -41,19 +43,18 @@ void tlsf_init(struct tlsf *tlsf, void *memory, size_t capacity);
 /* A payload in a block of that size, or NULL; there is none of size 0. */
 void *tlsf_take(struct tlsf *tlsf, size_t size);
 
-/* False where the headers are not what they were: somebody wrote beyond their memory. Nothing has changed then. */
-bool tlsf_give(struct tlsf *tlsf, void *payload);
+void tlsf_give(struct tlsf *tlsf, void *payload);
 
 /* Make a block larger or smaller where it lies, or return false and leave it. */
 bool tlsf_resize(struct tlsf *tlsf, void *payload, size_t size);
 
 /* The most bytes that one tlsf_take can give now. */
-size_t tlsf_largest(const struct tlsf *tlsf);
+size_t tlsf_largest(struct tlsf *tlsf);
 
 /* NULL, or what is wrong: each block, each list, each bit and the sums are looked at. */
 const char *tlsf_check(const struct tlsf *tlsf);
 
-/* How many bytes of each of `cells` even parts are in use. */
-void tlsf_occupancy(const struct tlsf *tlsf, size_t cells, size_t *used);
+/* How many bytes of each of `cells` parts of `width` bytes are in use. */
+void tlsf_occupancy(struct tlsf *tlsf, size_t cells, size_t width, size_t *used);
 
 #endif
