@@ -56,8 +56,8 @@ def compiled(directory: Path) -> Path:
 
 def measured(program: Path, count: int, rounds: int) -> list[Line]:
     times = defaultdict(list)
-    for _ in range(rounds):
-        for line in subprocess.check_output([program, str(count)], text=True).splitlines():
+    for seed in range(rounds):
+        for line in subprocess.check_output([program, str(count), str(seed)], text=True).splitlines():
             what, size, *figures = line.split("\t")
             times[what, int(size)].append([float(figure) for figure in figures])
     lines = []

@@ -77,6 +77,7 @@ OPERATIONS: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...] = (
             "np.concatenate([a, b])",
             "np.stack([a, b], axis=1)",
             "np.unique(few)",
+            "np.unique(index)",
             "np.bincount(few)",
             "np.histogram(a, 50)",
             "np.searchsorted(f8, a)",
@@ -229,8 +230,11 @@ def main() -> int:
             print(f"heap_faults: {error}", file=sys.stderr)
             return 1
         return 0
+    chosen = list(cases(args.words))
+    if not chosen:
+        parser.error(f"no operation holds {' or '.join(args.words)}")
     results = []
-    for g, n, k in cases(args.words):
+    for g, n, k in chosen:
         name = f"{OPERATIONS[g][2][k]}  {n:,}"
         if sys.stderr.isatty():
             print(f"\r{name:60.60}", end="\r", file=sys.stderr, flush=True)

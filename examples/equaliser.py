@@ -107,6 +107,8 @@ def work(pipe: Connection, job: Job) -> None:
         pipe.send((record, output[TAPS // 2 :][:frames]))
     except (MemoryError, WavError) as error:  # a LockError is a MemoryError
         pipe.send(Refused(str(error) or "out of memory"))
+    except (EOFError, ConnectionError):
+        pass  # nobody listens any more: Ctrl-C has ended the one that asked
 
 
 class Worker:

@@ -137,6 +137,8 @@ int main(int argc, char **argv)
 {
     static const size_t sizes[] = {64, 1024, 4096, 65536, 1 << 20};
     long count = argc > 1 ? atol(argv[1]) : 1000000;
+    if (argc > 2)
+        state *= strtoull(argv[2], NULL, 10) * 2 + 1;
     struct failure failure;
     pthread_mutexattr_t inherits;
     void *memory = aligned_alloc(TLSF_GRAIN, tlsf_memory(HEAP_BYTES));

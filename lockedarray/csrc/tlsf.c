@@ -78,7 +78,16 @@ size_t tlsf_size_of(const struct tlsf *tlsf, const void *payload)
     return is_inside(tlsf, block) && !is_free(block) ? block->size : 0;
 }
 
-/* It knows both its neighbours, and they know it. Else the tlsf is damaged. */
+/* What can be said of a free block by its own header alone. Else the tlsf is damaged, as below. */
+static bool may_be_listed(struct tlsf *tlsf, const struct tlsf_block *block)
+{
+    bool may = is_inside(tlsf, block) && is_free(block);
+    if (!may)
+        tlsf->damaged = true;
+    return may;
+}
+
+/* It knows both its neighbours, and they know it. */
 static bool is_sound(struct tlsf *tlsf, const struct tlsf_block *block, bool free)
 {
     const struct tlsf_block *before = block->before;
@@ -173,7 +182,7 @@ static struct tlsf_block *lowest_that_fits(struct tlsf *tlsf, struct tlsf_block 
 {
     struct tlsf_block *lowest = NULL;
     for (int look = 0; block != NULL && look < LOOKS; look++, block = block->next) {
-        if (!is_sound(tlsf, block, true))
+        if (!may_be_listed(tlsf, block))
             return NULL;
         if (size_of(block) >= size && (lowest == NULL || block < lowest))
             lowest = block;
@@ -249,7 +258,7 @@ void tlsf_init(struct tlsf *tlsf, void *memory, size_t capacity)
 void *tlsf_take(struct tlsf *tlsf, size_t size)
 {
     struct tlsf_block *block = size == 0 ? NULL : find(tlsf, size);
-    if (block == NULL)
+    if (block == NULL || !is_sound(tlsf, block, true))
         return NULL;
     list_remove(tlsf, block);
     struct tlsf_block *rest = cut(block, size);
@@ -305,7 +314,7 @@ size_t tlsf_largest(struct tlsf *tlsf)
     if (highest(tlsf, &place)) {
         /* What find would look at. */
         const struct tlsf_block *block = tlsf->lists[place.row][place.column];
-        for (int look = 0; block != NULL && look < LOOKS && is_sound(tlsf, block, true); look++, block = block->next)
+        for (int look = 0; block != NULL && look < LOOKS && may_be_listed(tlsf, block); look++, block = block->next)
             if (size_of(block) > largest)
                 largest = size_of(block);
     }
