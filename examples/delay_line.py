@@ -45,7 +45,7 @@ def run(delay: int, seconds: float) -> tuple[bool, int]:
             np.multiply(echo, GAIN, out=echo)
             np.add(dry[here], echo, out=wet[here])
 
-    # The code itself may fault the first time, and the interpreter's memory for small objects in the next few.
+    # The code itself may fault the first time, the interpreter's memory for small objects in the next few.
     warm_up = min(300, blocks - 1)
     process(0, warm_up)
     with la.page_faults() as faults:

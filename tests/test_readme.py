@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import re
 import subprocess
 import sys
@@ -49,3 +50,10 @@ def test_what_help_says_of_a_method_in_c_is_so(kind: type, name: str) -> None:
     test = doctest.DocTestFinder().find(getattr(kind, name), name, globs={})[0]
     assert test.examples
     assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
+
+
+@pytest.mark.parametrize("kind", [la.Heap, la.Pool, la.RingBuffer, la.HistoryBuffer])
+def test_help_knows_the_arguments_of_each_method(kind: type) -> None:
+    for name in dir(kind):
+        if not name.startswith("_") and callable(getattr(kind, name)):
+            inspect.signature(getattr(kind, name))
