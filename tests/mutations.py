@@ -129,7 +129,7 @@ MUTATIONS = [
         "numpy_handler.c",
         "    heap_release(handler->allocator.ctx);\n}",
         "    (void)handler;\n}",
-        "test_heap.py",
+        "test_heap_life.py",
     ),
     Mutation(
         "a heap's mutex as it was, in a forked child",

@@ -235,7 +235,7 @@ def test_a_generator_that_ends_its_block_first(heap: la.Heap) -> None:
 
 def test_an_end_out_of_order_does_not_hide_another_exception(heap: la.Heap) -> None:
     other = la.Heap(1 << 20)
-    leaked: list[la.heap.Activation] = []
+    leaked: list[la.activation.Activation] = []
 
     def work() -> None:
         leaked.append(other.activate())
