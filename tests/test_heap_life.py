@@ -57,6 +57,7 @@ def test_wrong_heaps(arguments: dict[str, object], error: type, sentence: str) -
     assert vm_lck() == before
 
 
+@pytest.mark.locks(13 * MIB)
 def test_huge() -> None:
     heap = la.Heap(6 * MIB, huge=True)
     array = heap.ones(6 * MIB, "u1")
