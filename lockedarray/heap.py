@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, Literal, NoReturn, Self, SupportsIndex
-
-import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from typing import Literal, NoReturn, Self, SupportsIndex
 
 from . import _native
 from .activation import Activation
-from .arrays import AnyOrder, Order
 from .errors import lock_or_warn
+from .filling import Filling
 from .region_flags import UNLOCKED, region_flags
-from .sizes import spoken
+from .sizes import positive, spoken
 
 
-class Heap(_native.Heap):
+class Heap(_native.Heap, Filling):
     """Locked memory for all that NumPy allocates, so that unchanged programs take no page fault for arrays.
 
     ``y = a*b + c*d`` makes three arrays, and a loop cannot pass ``out=`` everywhere. With
@@ -101,9 +98,7 @@ class Heap(_native.Heap):
         overflow: Literal["raise", "system"] = "raise",
         on_error: Literal["raise", "warn"] = "raise",
     ) -> Self:
-        size = operator.index(nbytes)
-        if size < 1:
-            raise ValueError(f"nbytes must be at least 1, not {size}")
+        size = positive(nbytes)
         if overflow not in ("raise", "system"):
             raise ValueError(f"overflow must be 'raise' or 'system', not {overflow!r}")
         flags = region_flags(huge=huge)
@@ -154,53 +149,6 @@ class Heap(_native.Heap):
         True
         """
         return Activation(self)
-
-    def ones(self, shape: Any, dtype: DTypeLike | None = None, order: Order = "C") -> NDArray[Any]:
-        """Return ones in the heap: as `numpy.ones`. See `empty`.
-
-        Examples
-        --------
-        >>> import lockedarray as la
-        >>> la.Heap(1 << 20).ones(3).tolist()
-        [1.0, 1.0, 1.0]
-        """
-        array = self.empty(shape, dtype, order)
-        np.copyto(array, 1, casting="unsafe")
-        return array
-
-    def full(
-        self, shape: Any, fill_value: ArrayLike, dtype: DTypeLike | None = None, order: Order = "C"
-    ) -> NDArray[Any]:
-        """Return an array full of `fill_value` in the heap: as `numpy.full`. See `empty`.
-
-        Examples
-        --------
-        >>> import lockedarray as la
-        >>> la.Heap(1 << 20).full(2, 7).tolist()
-        [7, 7]
-        """
-        if dtype is None:
-            fill_value = np.asarray(fill_value)
-            dtype = fill_value.dtype
-        array = self.empty(shape, dtype, order)
-        np.copyto(array, fill_value, casting="unsafe")
-        return array
-
-    def array(self, object: ArrayLike, dtype: DTypeLike | None = None, order: AnyOrder = "K") -> NDArray[Any]:
-        """Return a copy of these values in the heap: as `numpy.array`. See `empty`.
-
-        What is no array becomes one first, wherever NumPy allocates at present.
-
-        Examples
-        --------
-        >>> import lockedarray as la
-        >>> la.Heap(1 << 20).array([1, 2], "float32")
-        array([1., 2.], dtype=float32)
-        """
-        source = np.array(object, dtype, copy=None, order=order)
-        array = self._empty_like(source, order)
-        np.copyto(array, source)
-        return array
 
     def map(self, columns: int = 64, rows: int = 8) -> str:
         """Return a picture of the heap: ``#`` for memory in use, ``.`` for free, ``+`` for both.

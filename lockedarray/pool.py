@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import operator
 from types import TracebackType
 from typing import Any, Literal, Self, SupportsIndex, Unpack
 
-import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _native
-from .arrays import AnyOrder, Order
+from .arrays import Order
 from .errors import lock_or_warn
+from .filling import Filling
 from .region_flags import UNLOCKED, region_flags
 from .ring import RingBuffer
+from .sizes import positive
 from .table import Axis, LookupTable
 
 
-class Pool(_native.Pool):
+class Pool(_native.Pool, Filling):
     """Locked memory, set aside at once, from which arrays, rings and tables are taken.
 
     All of it is mapped, locked and prefaulted by the constructor. Taking an array then makes no
@@ -81,15 +81,13 @@ class Pool(_native.Pool):
         fork: Literal["copy", "share"] = "copy",
         on_error: Literal["raise", "warn"] = "raise",
     ) -> Self:
-        size = operator.index(nbytes)
-        if size < 1:
-            raise ValueError(f"nbytes must be at least 1, not {size}")
+        size = positive(nbytes)
         flags = region_flags(huge=huge, fork=fork)
 
         make = super().__new__
         return lock_or_warn(on_error, lambda locked: make(cls, size, flags if locked else flags | UNLOCKED))
 
-    def empty(self, shape: Any, dtype: DTypeLike = float, order: Order = "C") -> NDArray[Any]:
+    def empty(self, shape: Any, dtype: DTypeLike | None = float, order: Order = "C") -> NDArray[Any]:
         """Return an array of the pool's memory: as `numpy.empty`, but all zeros.
 
         No system call, no page fault; keeps the GIL. The same for `zeros`, and for `ones`, `full`
@@ -116,28 +114,6 @@ class Pool(_native.Pool):
     def zeros(self, shape: Any, dtype: DTypeLike = float, order: Order = "C") -> NDArray[Any]:
         """Return zeros in the pool's memory: as `numpy.zeros`. See `empty`."""
         return self._take(shape, dtype, order)
-
-    def ones(self, shape: Any, dtype: DTypeLike | None = None, order: Order = "C") -> NDArray[Any]:
-        """Return ones in the pool's memory: as `numpy.ones`. See `empty`."""
-        return self.full(shape, 1, float if dtype is None else dtype, order)
-
-    def full(
-        self, shape: Any, fill_value: ArrayLike, dtype: DTypeLike | None = None, order: Order = "C"
-    ) -> NDArray[Any]:
-        """Return an array full of `fill_value` in the pool's memory: as `numpy.full`. See `empty`."""
-        if dtype is None:
-            fill_value = np.asarray(fill_value)
-            dtype = fill_value.dtype
-        array = self._take(shape, dtype, order)
-        np.copyto(array, fill_value, casting="unsafe")
-        return array
-
-    def array(self, object: ArrayLike, dtype: DTypeLike | None = None, order: AnyOrder = "K") -> NDArray[Any]:
-        """Return a copy of these values in the pool's memory: as `numpy.array`. See `empty`."""
-        source = np.array(object, dtype, copy=None, order=order)
-        array = self._take_like(source, order)
-        np.copyto(array, source)
-        return array
 
     def ring(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import resource
+from typing import SupportsIndex
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -22,3 +24,11 @@ def spoken(nbytes: int) -> str:
     if nbytes % unit == 0:
         return f"{nbytes // unit} {_UNITS[power]}"
     return f"{nbytes / unit:.1f} {_UNITS[power]} ({nbytes:,} bytes)"
+
+
+def positive(nbytes: SupportsIndex) -> int:
+    """Return a number of bytes that somebody asks for; ValueError where it is less than 1."""
+    size = operator.index(nbytes)
+    if size < 1:
+        raise ValueError(f"nbytes must be at least 1, not {size}")
+    return size

@@ -37,3 +37,9 @@ def thread_sanitizer(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         if all(trial.returncode == 0 for trial in trials):
             return before
     pytest.skip("needs the right to switch address randomization off (setarch -R), or vm.mmap_rnd_bits=28")
+
+
+@pytest.fixture
+def heap() -> la.Heap:
+    """One of 1 MiB, which is not active."""
+    return la.Heap(1 << 20)

@@ -6,6 +6,8 @@ import re
 import resource
 from pathlib import Path
 
+import numpy as np
+
 PAGE = resource.getpagesize()
 
 
@@ -30,3 +32,8 @@ def locked_pages(start: int, nbytes: int) -> list[bool]:
             for page in range(max(first, start), min(last, start + nbytes), PAGE):
                 locked[(page - start) // PAGE] = True
     return locked
+
+
+def address(a: np.ndarray) -> int:
+    """Where an array's data begins."""
+    return int(a.__array_interface__["data"][0])

@@ -14,20 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import lockedarray as la
-from smaps import PAGE, locked_pages, vm_lck
+from smaps import PAGE, address, locked_pages, vm_lck
 
 MIB = 1 << 20
 
 pytestmark = pytest.mark.locks(4 * MIB)
-
-
-def address(a: np.ndarray) -> int:
-    return int(a.__array_interface__["data"][0])
-
-
-@pytest.fixture
-def heap() -> la.Heap:
-    return la.Heap(MIB)
 
 
 # Arrays

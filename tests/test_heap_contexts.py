@@ -17,11 +17,6 @@ import lockedarray as la
 pytestmark = pytest.mark.locks(2 << 20)
 
 
-@pytest.fixture
-def heap() -> la.Heap:
-    return la.Heap(1 << 20)
-
-
 def in_heap(heap: la.Heap) -> bool:
     """Whether NumPy allocates in this heap, here and now."""
     return heap.owns(np.empty(100))

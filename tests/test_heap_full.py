@@ -15,11 +15,6 @@ MIB = 1 << 20
 pytestmark = pytest.mark.locks(4 * MIB)
 
 
-@pytest.fixture
-def heap() -> la.Heap:
-    return la.Heap(MIB)
-
-
 def test_full_by_name(heap: la.Heap) -> None:
     a, b, c = (heap.empty(340_000, "u1") for _ in range(3))
     del b

@@ -18,20 +18,11 @@ import numpy as np
 import pytest
 
 import lockedarray as la
-from smaps import PAGE, vm_lck
+from smaps import PAGE, address, vm_lck
 
 MIB = 1 << 20
 
 pytestmark = pytest.mark.locks(4 * MIB)
-
-
-def address(a: np.ndarray) -> int:
-    return int(a.__array_interface__["data"][0])
-
-
-@pytest.fixture
-def heap() -> la.Heap:
-    return la.Heap(MIB)
 
 
 @pytest.mark.parametrize(

@@ -79,13 +79,18 @@ def faults(do: Callable[..., object], inputs: tuple[np.ndarray, ...]) -> list[in
     return counts
 
 
+def said_in_child(program: str) -> str:
+    """What a program prints in a process in which malloc learns nothing, and maps anew what is large."""
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    return subprocess.check_output([sys.executable, "-c", program], env=environment, cwd=HERE, text=True)
+
+
 @functools.cache
 def counts(size: int) -> dict[str, tuple[int, int, int]]:
-    """`count` in a process of its own, in which malloc learns nothing, and maps anew what is large."""
-    program = f"import json, test_heap_realtime as t; print(json.dumps(t.count({size})))"
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
-    command = [sys.executable, "-c", program]
-    return json.loads(subprocess.check_output(command, env=environment, cwd=HERE, text=True))
+    """`count` in a process of its own."""
+    return json.loads(
+        said_in_child(f"import json, test_heap_realtime as t; print(json.dumps(t.count({size})))")
+    )
 
 
 def sized(size: int) -> object:
@@ -104,7 +109,6 @@ def test_operations_do_not_fault(name: str, size: int) -> None:
 
 @pytest.mark.parametrize("size", [sized(size) for size in SIZES])
 def test_temporaries_do_not_fault(size: int) -> None:
-    # A process for each, as above.
     program = f"""
 import numpy as np, lockedarray as la, test_heap_realtime as t
 heap = la.Heap({size * 4 * 8})
@@ -116,9 +120,7 @@ with heap.activate():
     inputs = [np.full({size}, k, "f4") for k in range(4)]
     print(without, min(t.faults(do, inputs)), heap.owns(do(*inputs)))
 """
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
-    said = subprocess.check_output([sys.executable, "-c", program], env=environment, cwd=HERE, text=True)
-    without, within, owned = said.split()
+    without, within, owned = said_in_child(program).split()
     assert (within, owned) == ("0", "True")
     assert int(without) > 10 or size < FAULTS_WITHOUT or LIBC != "glibc", "the control"
 

@@ -30,16 +30,13 @@ struct heap {
     _Alignas(64) char attached[HEAP_ATTACHED];
 };
 
+_Static_assert(sizeof(struct heap) % TLSF_GRAIN == 0, "what follows it is aligned");
+
 /* All of them, for fork. */
 static pthread_mutex_t heaps_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct heap *heaps;
 
 /* Making and giving back. */
-
-static size_t round_up(size_t value, size_t power)
-{
-    return (value + power - 1) & ~(power - 1);
-}
 
 static int init_mutex(pthread_mutex_t *mutex)
 {
@@ -84,15 +81,10 @@ static size_t capacity_for(size_t nbytes)
     return nbytes < TLSF_MOST / 2 ? region_pages(nbytes + TLSF_GRAIN) : 0;
 }
 
-static size_t books(void)
-{
-    return round_up(sizeof(struct heap), TLSF_GRAIN);
-}
-
 size_t heap_region_bytes(size_t nbytes)
 {
     size_t capacity = capacity_for(nbytes);
-    return capacity == 0 ? 0 : region_pages(books() + tlsf_memory(capacity));
+    return capacity == 0 ? 0 : region_pages(sizeof(struct heap) + tlsf_memory(capacity));
 }
 
 struct heap *heap_create(const struct region_request *request, bool overflow, struct failure *failure)
@@ -102,7 +94,7 @@ struct heap *heap_create(const struct region_request *request, bool overflow, st
     *failure = (struct failure){"mmap", -ENOMEM};
     if (capacity == 0)
         return NULL;
-    whole.nbytes = books() + tlsf_memory(capacity);
+    whole.nbytes = sizeof(struct heap) + tlsf_memory(capacity);
     struct region *region = region_create(&whole, failure);
     if (region == NULL)
         return NULL;
@@ -114,7 +106,7 @@ struct heap *heap_create(const struct region_request *request, bool overflow, st
     }
     heap->region = region;
     heap->overflow = overflow;
-    heap->start = heap->shelf.base = region->address + books();
+    heap->start = heap->shelf.base = region->address + sizeof(struct heap);
     heap->end = heap->start + tlsf_memory(capacity);
     tlsf_init(&heap->tlsf, (void *)heap->start, capacity);
     enlist(heap);

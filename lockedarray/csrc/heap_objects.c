@@ -49,41 +49,36 @@ static PyObject *array_of(PyObject *self, const struct layout *layout, void *dat
     return array;
 }
 
-static int parse(const struct signature *signature, PyObject *const *args, Py_ssize_t count, PyObject *names,
-                 struct layout *layout)
-{
-    PyObject *values[3] = {NULL};
-    if (arguments_from_vector(signature, values, args, count, names) < 0)
-        return -1;
-    return layout_parse(values[0], values[1] == NULL ? Py_None : values[1], values[2], layout);
-}
-
 /* NumPy asks for memory too where an array has no bytes. */
 static size_t bytes_of(const struct layout *layout)
 {
     return layout->nbytes == 0 ? 1 : layout->nbytes;
 }
 
-static PyObject *empty(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
+static PyObject *make(PyObject *self, const char *function, bool zeroed, PyObject *const *args, Py_ssize_t count,
+                      PyObject *names)
 {
-    static const struct signature signature = {"empty()", 3, 1, 3, {"shape", "dtype", "order"}};
+    const struct signature signature = {function, 3, 1, 3, {"shape", "dtype", "order"}};
+    PyObject *values[3] = {NULL};
     struct layout layout;
-    if (parse(&signature, args, count, names, &layout) < 0)
+    if (arguments_from_vector(&signature, values, args, count, names) < 0 ||
+        layout_parse(values[0], values[1] == NULL ? Py_None : values[1], values[2], &layout) < 0)
         return NULL;
-    PyObject *array = array_of(self, &layout, heap_take(heap_of(self), bytes_of(&layout)));
+    size_t nbytes = bytes_of(&layout);
+    void *data = zeroed ? heap_take_zeroed(heap_of(self), 1, nbytes) : heap_take(heap_of(self), nbytes);
+    PyObject *array = array_of(self, &layout, data);
     layout_clear(&layout);
     return array;
 }
 
+static PyObject *empty(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    return make(self, "empty()", false, args, count, names);
+}
+
 static PyObject *zeros(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
-    static const struct signature signature = {"zeros()", 3, 1, 3, {"shape", "dtype", "order"}};
-    struct layout layout;
-    if (parse(&signature, args, count, names, &layout) < 0)
-        return NULL;
-    PyObject *array = array_of(self, &layout, heap_take_zeroed(heap_of(self), 1, bytes_of(&layout)));
-    layout_clear(&layout);
-    return array;
+    return make(self, "zeros()", true, args, count, names);
 }
 
 /* _empty_like(prototype, order) */

@@ -55,12 +55,12 @@ static PyObject *take(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return layout_parse(args[0], args[1], args[2], &layout) < 0 ? NULL : array_of(self, &layout);
 }
 
-/* take_like(prototype, order) */
-static PyObject *take_like(PyObject *self, PyObject *const *args, Py_ssize_t count)
+/* _empty_like(prototype, order) */
+static PyObject *empty_like(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     struct layout layout;
     if (count != 2 || !PyArray_Check(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "take_like(prototype, order)");
+        PyErr_SetString(PyExc_TypeError, "_empty_like(prototype, order)");
         return NULL;
     }
     int parsed = layout_parse_like((PyArrayObject *)args[0], Py_None, args[1], Py_None, &layout);
@@ -160,7 +160,7 @@ static void pool_dealloc(PyObject *self)
 
 static PyMethodDef methods[] = {
     {"_take", FASTCALL(take), METH_FASTCALL, NULL},
-    {"_take_like", FASTCALL(take_like), METH_FASTCALL, NULL},
+    {"_empty_like", FASTCALL(empty_like), METH_FASTCALL, NULL},
     {"close", close_pool, METH_NOARGS,
      "close($self, /)\n--\n\n"
      "Give nothing from now on, and return what is free to the system; again: nothing happens.\n\n"
