@@ -37,6 +37,7 @@ from .locking import MemoryLock, lock, region  # noqa: E402
 from .malloc import tune_malloc  # noqa: E402
 from .periodic import Periodic  # noqa: E402
 from .pool import Pool  # noqa: E402
+from .process import LockAll, lock_all, relock, unlock_all  # noqa: E402
 from .residency import is_locked, residency, residency_map  # noqa: E402
 from .ring import RingBuffer  # noqa: E402
 from .table import LookupTable  # noqa: E402
@@ -44,6 +45,7 @@ from .table import LookupTable  # noqa: E402
 __all__ = [
     "Heap",
     "HistoryBuffer",
+    "LockAll",
     "LockError",
     "LockWarning",
     "LookupTable",
@@ -64,6 +66,7 @@ __all__ = [
     "is_locked",
     "load",
     "lock",
+    "lock_all",
     "locked_bytes",
     "memlock_limit",
     "no_page_faults",
@@ -71,10 +74,12 @@ __all__ = [
     "ones_like",
     "page_faults",
     "region",
+    "relock",
     "residency",
     "residency_map",
     "set_memlock_limit",
     "tune_malloc",
+    "unlock_all",
     "zeros",
     "zeros_like",
 ]

@@ -171,11 +171,37 @@ def lock_refused(errno: int, nbytes: int, preface: str = "") -> LockError:
     return LockError(errno, nbytes, locked, soft, hard, preface + reason, fix)
 
 
+def future_refused() -> LockError:
+    """Return the LockError for a lock_all(future=True) under a limit, which would end the process later."""
+    soft, hard = limits.memlock_limit()
+    locked = limits.locked_bytes()
+    reason = (
+        "with lock_all(future=True) whatever the process maps beyond the limit fails, an allocation or the start "
+        f"of a thread: RLIMIT_MEMLOCK is {spoken(soft)} (hard limit {spoken(hard)})"
+    )
+    fix = (
+        f"{_fix(resource.RLIM_INFINITY, hard)}; or take lock_all(future=False), or force=True to live with it"
+    )
+    return LockError(codes.EAGAIN, 0, locked, soft, hard, reason, fix)
+
+
+def still_unlocked(errno: int, holds: int, nbytes: int, lowest: int) -> LockError:
+    """Return the LockError for memory that the end of a lock_all left unlocked."""
+    error = lock_refused(errno, nbytes)
+    which = "region that was" if holds == 1 else f"{holds} regions that were"
+    preface = (
+        f"at the end of lock_all the {which} to stay locked (the lowest at {lowest:#x}) could not be "
+        "locked again and may now be paged out; "
+    )
+    fix = f"{error.fix}, then call lockedarray.relock()"
+    return LockError(errno, nbytes, error.locked, error.soft, error.hard, preface + error.reason, fix)
+
+
 def _explain(errno: int, nbytes: int, locked: int, soft: int, hard: int) -> tuple[str, str]:
     """Tell from the figures why memory could not be locked: ENOMEM alone may mean three things."""
     needed = max(locked, 0) + nbytes
     figures = f"RLIMIT_MEMLOCK is {spoken(soft)} (hard limit {spoken(hard)})"
-    if soft != resource.RLIM_INFINITY and not place.capable(place.CAP_IPC_LOCK):
+    if limits.limit_counts():
         if soft == 0:
             return f"this process may lock nothing, {figures}", _fix(needed, hard)
         if needed > soft or errno == codes.EPERM:

@@ -10,6 +10,7 @@ import resource
 from pathlib import Path
 
 from . import place
+from ._native import lib
 from .sizes import spoken
 
 _LARGEST = 2**63 - 1
@@ -110,6 +111,25 @@ def locked_bytes() -> int:
     if found is None:
         raise OSError(errno.ENODATA, "/proc/self/status has no VmLck")
     return int(found[1]) * 1024
+
+
+def limit_counts() -> bool:
+    """Return whether RLIMIT_MEMLOCK limits this process: it is finite, and no capability lifts it."""
+    return memlock_limit()[0] != resource.RLIM_INFINITY and not memlock_lifted()
+
+
+def memlock_lifted() -> bool:
+    """Return whether a capability (CAP_IPC_LOCK) lifts the limit on locked memory.
+
+    It is tried, on address space that is given back at once: in a user namespace the capability is
+    there and does not count. True where there is no limit to be tried against.
+    """
+    soft = memlock_limit()[0]
+    if soft == resource.RLIM_INFINITY:
+        return True
+    beyond = lib.os_lock_beyond(soft)
+    # No address space of that size, or none left: no lock of ours will meet the limit there.
+    return beyond == 1 if beyond >= 0 else place.capable(place.CAP_IPC_LOCK)
 
 
 def _checked(name: str, value: int) -> int:

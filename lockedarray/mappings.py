@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -72,6 +73,29 @@ def mappings(pages: Extent) -> Iterator[Mapping]:
             if mapping.start >= pages.start + pages.nbytes:
                 return
             yield mapping
+
+
+def mapped_bytes() -> int:
+    """Return how much address space is mapped, as mlockall counts it against the limit."""
+    pages = Path("/proc/self/statm").read_text().split(" ", 1)[0]
+    return int(pages) * resource.getpagesize()
+
+
+def absent_bytes() -> int:
+    """Return how much of what can be accessed is not resident: what mlockall has to bring in."""
+    absent = size = resident = 0
+    accessible = False
+    for line in Path("/proc/self/smaps").read_text(errors="replace").splitlines():
+        key, _, rest = line.partition(" ")
+        if key == "Size:":
+            size = int(rest.split()[0])
+        elif key == "Rss:":
+            resident = int(rest.split()[0])
+        elif key == "VmFlags:":
+            absent += size - resident if accessible and "io" not in rest.split() else 0
+        elif not key.endswith(":"):
+            accessible = rest[:2] != "--"
+    return absent * 1024
 
 
 def _file_system(device: str) -> str:

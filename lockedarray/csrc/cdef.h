@@ -9,8 +9,40 @@ int residency_locked(uintptr_t start, size_t bytes);
 int residency_read(uintptr_t start, size_t bytes, uint8_t *pages);
 int64_t residency_huge_by_smaps(const char *path, uintptr_t start, size_t bytes); /* the tests' way in */
 
-/* os.c */
+/* os.c, os_thread.c: for the calling thread; sched_setattr(2)'s own struct. */
 bool os_tune_malloc(void);
+int os_lock_beyond(size_t limit);
+struct scheduling {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+    uint32_t least_utilization, most_utilization;
+};
+int os_scheduling(struct scheduling *now);
+int os_schedule(const struct scheduling *wanted);
+int64_t os_timer_slack(void);
+int os_set_timer_slack(int64_t slack);
+int os_flushes_denormals(void);
+void os_flush_denormals(bool flush);
+
+/* stack.c: for the calling thread. */
+size_t stack_prefault(size_t nbytes);
+int stack_pages(uintptr_t extent[2]); /* its whole pages: where they start, and how many bytes */
+
+/* lock_all.c: a turn or -errno. What could not be locked again is counted: how many holds, their bytes, where the
+   lowest begins, and why (-errno). */
+struct refused_relock {
+    size_t holds, bytes;
+    uintptr_t lowest;
+    int error;
+};
+int64_t lock_all_enter(bool current, bool future, bool on_fault);
+void lock_all_leave(int64_t turn, struct refused_relock *refused);
+void lock_all_leave_all(struct refused_relock *refused);
+bool lock_all_holds(int64_t turn);
+int64_t lock_all_again(struct refused_relock *refused); /* in a forked child: the bytes of all holds, or -errno */
 
 /* faults.c */
 struct faults {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
@@ -88,6 +89,38 @@ int os_lock(uintptr_t at, size_t bytes)
 int os_unlock(uintptr_t at, size_t bytes)
 {
     return result(munlock((void *)at, bytes));
+}
+
+int os_lock_all(bool current, bool future, bool on_fault)
+{
+    int when = (current ? MCL_CURRENT : 0) | (future ? MCL_FUTURE : 0);
+    return result(mlockall(when | (on_fault ? MCL_ONFAULT : 0)));
+}
+
+int os_lock_nothing_more(void)
+{
+    return os_lock_all(true, false, true);
+}
+
+int os_unlock_all(void)
+{
+    return result(munlockall());
+}
+
+int os_lock_beyond(size_t limit)
+{
+    uintptr_t at;
+    size_t bytes;
+    if (__builtin_add_overflow(limit, os_page(), &bytes))
+        return -EOVERFLOW;
+    bytes &= ~(os_page() - 1);
+    int error = os_reserve(&at, bytes, false);
+    if (error < 0) /* after mlockall even address space counts, and EAGAIN is the limit's word */
+        return error == -EAGAIN ? 0 : error;
+    /* On fault: there is nothing to bring in, and nothing is. */
+    error = result((int)syscall(SYS_mlock2, at, bytes, MLOCK_ONFAULT));
+    os_unmap(at, bytes);
+    return error == 0 ? 1 : error == -ENOMEM || error == -EPERM || error == -EAGAIN ? 0 : error;
 }
 
 bool os_is_mapped(uintptr_t page)

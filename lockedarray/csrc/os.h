@@ -34,6 +34,24 @@ void os_touch(uintptr_t at, size_t bytes);   /* the same by hand, for memory kno
 int os_advise_huge(uintptr_t at, size_t bytes);
 int os_collapse_huge(uintptr_t at, size_t bytes);
 
+/* The whole process. After "nothing more" what is mapped stays locked, and what is mapped later is not. */
+int os_lock_all(bool current, bool future, bool on_fault);
+int os_lock_nothing_more(void);
+int os_unlock_all(void);
+int os_lock_beyond(size_t limit); /* whether one may: 1, 0, or -errno where it cannot be tried */
+
+struct os_mapping {
+    uintptr_t start, end;
+    bool readable, writable, executable, is_private;
+};
+struct os_maps {
+    int fd, at, held, error;
+    char buffer[1024];
+};
+int os_open_maps(struct os_maps *maps); /* os_maps.c */
+int os_next_mapping(struct os_maps *maps, struct os_mapping *mapping); /* 1, 0 after the last, -errno */
+void os_close_maps(struct os_maps *maps);
+
 bool os_tune_malloc(void); /* false where the C library has no such settings */
 
 /* Descriptors. */
@@ -57,5 +75,16 @@ int os_read_counter(int fd, uint64_t *count);
 void os_thread_faults(uint64_t *minor, uint64_t *major);              /* since the thread began */
 int64_t os_monotonic(void);                                           /* ns */
 int os_sleep_until(int64_t monotonic);
+
+/* The calling thread: os_thread.c. */
+struct scheduling;
+int os_stack(uintptr_t *low, uintptr_t *high); /* where it may grow to, and from where */
+bool os_is_main_thread(void);
+int os_scheduling(struct scheduling *now);
+int os_schedule(const struct scheduling *wanted);
+int64_t os_timer_slack(void); /* ns */
+int os_set_timer_slack(int64_t slack);
+int os_flushes_denormals(void); /* 1 or 0; -ENOSYS on a processor that is not known here */
+void os_flush_denormals(bool flush);
 
 #endif

@@ -127,7 +127,9 @@ static int replace_by_mirror(struct region *region, size_t data_bytes, int fd, s
     }
     if (error < 0) {
         /* Fresh pages of the pool's again, or none: then the caller gives the addresses back. */
-        region->hold.locked = os_map_over(start, bytes, region->shared) == 0 && locked && os_lock(start, bytes) == 0;
+        int mapped = os_map_over(start, bytes, region->shared);
+        if (locked && (mapped < 0 || os_lock(start, bytes) < 0))
+            registry_mark_unlocked(&region->hold);
     }
     registry_open_gate();
     return error;

@@ -1,6 +1,7 @@
 #include "region_objects.h"
 
 #include "layout.h"
+#include "lock_all.h"
 #include "residency.h"
 
 /* Above this a request is first held against what the machine can give. */
@@ -250,7 +251,7 @@ static PyMethodDef functions[] = {
 
 int region_objects_init(PyObject *module)
 {
-    if (registry_init() < 0) {
+    if (registry_init() < 0 || lock_all_init() < 0) {
         PyErr_NoMemory(); /* the only failure that pthread_atfork knows */
         return -1;
     }

@@ -4,14 +4,23 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "cdef.h"
+
 /* munlock takes some 30 us a MiB: nobody waits longer than that for the mutex. */
 #define UNLOCK_AT_ONCE ((uintptr_t)1 << 20)
 
+/* A hold that munlockall unlocked: no process has this epoch. */
+#define NO_EPOCH 0
+
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER;
-static struct hold *root;
+/* Guarded by the mutex: each hold is in the tree that tree_of names. */
+static struct hold *locked;   /* what keeps pages locked */
+static struct hold *lost;     /* was locked once, and is no longer: all that a forked child inherits */
+static struct hold *resident; /* never was */
+static bool everything, owed; /* see registry_lock_everything */
 /* Relaxed: changed only in a forked child, which has one thread then. */
-static _Atomic uint32_t epoch = 1;
+static _Atomic uint32_t epoch = NO_EPOCH + 1;
 
 void registry_enter(void)
 {
@@ -33,119 +42,40 @@ void registry_open_gate(void)
     pthread_rwlock_unlock(&gate);
 }
 
-/* The tree: a treap by (start, address of the node), with the highest end of each subtree. */
-
-static uint32_t next_priority(void)
+uint32_t registry_epoch(void)
 {
-    static uint32_t state = 2463534242u; /* xorshift32; any balance will do */
-    state ^= state << 13;
-    state ^= state >> 17;
-    return state ^= state << 5;
+    return atomic_load_explicit(&epoch, memory_order_relaxed);
 }
 
-static bool before(const struct hold *a, const struct hold *b)
+bool registry_is_locked(const struct hold *hold)
 {
-    return a->start != b->start ? a->start < b->start : a < b;
+    return hold->locked && hold->epoch == registry_epoch();
 }
 
-static void update_max_end(struct hold *node)
+/* Under the mutex. */
+
+static struct hold **tree_of(const struct hold *hold)
 {
-    node->max_end = node->end;
-    if (node->left != NULL && node->left->max_end > node->max_end)
-        node->max_end = node->left->max_end;
-    if (node->right != NULL && node->right->max_end > node->max_end)
-        node->max_end = node->right->max_end;
+    if (!hold->locked)
+        return &resident;
+    return hold->epoch == registry_epoch() ? &locked : &lost;
 }
 
-static void split(struct hold *tree, const struct hold *at, struct hold **low, struct hold **high)
+static void insert(struct hold *hold)
 {
-    if (tree == NULL) {
-        *low = *high = NULL;
-        return;
-    }
-    if (before(tree, at)) {
-        split(tree->right, at, &tree->right, high);
-        *low = tree;
-    } else {
-        split(tree->left, at, low, &tree->left);
-        *high = tree;
-    }
-    update_max_end(tree);
+    hold_tree_insert(tree_of(hold), hold);
+    hold->registered = true;
 }
 
-static struct hold *merge(struct hold *low, struct hold *high)
+static void take_out(struct hold *hold)
 {
-    if (low == NULL || high == NULL)
-        return low != NULL ? low : high;
-    struct hold *top;
-    if (low->priority > high->priority) {
-        low->right = merge(low->right, high);
-        top = low;
-    } else {
-        high->left = merge(low, high->left);
-        top = high;
-    }
-    update_max_end(top);
-    return top;
+    hold_tree_remove(tree_of(hold), hold);
+    hold->registered = false;
 }
 
-static void insert(struct hold *node)
+static size_t bytes_of(const struct hold *hold)
 {
-    struct hold **link = &root;
-    node->priority = next_priority();
-    while (*link != NULL && (*link)->priority >= node->priority) {
-        if ((*link)->max_end < node->end)
-            (*link)->max_end = node->end;
-        link = before(node, *link) ? &(*link)->left : &(*link)->right;
-    }
-    split(*link, node, &node->left, &node->right);
-    update_max_end(node);
-    *link = node;
-}
-
-static struct hold *without(struct hold *tree, struct hold *node)
-{
-    if (tree == node)
-        return merge(node->left, node->right);
-    if (before(node, tree))
-        tree->left = without(tree->left, node);
-    else
-        tree->right = without(tree->right, node);
-    update_max_end(tree);
-    return tree;
-}
-
-/* How far holds that begin at or before `at` reach. */
-static uintptr_t reach(uintptr_t at)
-{
-    uintptr_t highest = 0;
-    for (const struct hold *node = root; node != NULL;) {
-        if (node->start > at) {
-            node = node->left;
-            continue;
-        }
-        if (node->left != NULL && node->left->max_end > highest)
-            highest = node->left->max_end;
-        if (node->end > highest)
-            highest = node->end;
-        node = node->right;
-    }
-    return highest;
-}
-
-/* Where the first hold after `at` begins. */
-static uintptr_t next_start(uintptr_t at)
-{
-    uintptr_t lowest = UINTPTR_MAX;
-    for (const struct hold *node = root; node != NULL;) {
-        if (node->start > at) {
-            lowest = node->start;
-            node = node->left;
-        } else {
-            node = node->right;
-        }
-    }
-    return lowest;
+    return hold->end - hold->start;
 }
 
 /* Locking and releasing. */
@@ -153,36 +83,46 @@ static uintptr_t next_start(uintptr_t at)
 static int lock_pages(const struct hold *hold)
 {
     pthread_rwlock_rdlock(&gate);
-    int error = os_lock(hold->start, hold->end - hold->start);
+    int error = os_lock(hold->start, bytes_of(hold));
     pthread_rwlock_unlock(&gate);
     return error;
 }
 
-void registry_add(struct hold *hold)
+static void add(struct hold *hold, bool to_lock)
 {
+    hold->locked = to_lock;
     hold->epoch = registry_epoch();
     registry_enter();
     insert(hold);
-    hold->registered = true;
     registry_leave();
+}
+
+void registry_add(struct hold *hold)
+{
+    add(hold, false);
 }
 
 int registry_lock(struct hold *hold)
 {
     /* Registered first: from here on nobody unlocks these pages, and a fork in another thread repairs them. */
-    hold->locked = false;
-    registry_add(hold);
-    int error = lock_pages(hold);
-    hold->locked = error == 0;
-    return error;
+    add(hold, true);
+    return lock_pages(hold);
 }
 
 void registry_remove(struct hold *hold)
 {
     registry_enter();
     if (hold->registered)
-        root = without(root, hold);
-    hold->registered = false;
+        take_out(hold);
+    registry_leave();
+}
+
+void registry_mark_unlocked(struct hold *hold)
+{
+    registry_enter();
+    take_out(hold);
+    hold->locked = false;
+    insert(hold);
     registry_leave();
 }
 
@@ -198,30 +138,48 @@ static int unlock_pages(uintptr_t start, uintptr_t end)
     return 0;
 }
 
+/* Under the mutex: one step on. */
+static int unlock_next(uintptr_t *at, uintptr_t end)
+{
+    uintptr_t covered = hold_tree_reach(locked, *at);
+    if (covered > *at) {
+        *at = covered;
+        return 0;
+    }
+    uintptr_t stop = hold_tree_next_start(locked, *at);
+    if (stop > end)
+        stop = end;
+    if (stop - *at > UNLOCK_AT_ONCE)
+        stop = *at + UNLOCK_AT_ONCE;
+    owed |= everything;
+    int error = everything ? 0 : unlock_pages(*at, stop);
+    if (error == 0)
+        *at = stop;
+    return error;
+}
+
+int registry_unlock_uncovered(uintptr_t *at, uintptr_t end)
+{
+    int error = 0;
+    while (error == 0 && *at < end) {
+        registry_enter();
+        error = unlock_next(at, end);
+        registry_leave();
+    }
+    return error;
+}
+
 int registry_release(struct hold *hold)
 {
     registry_remove(hold);
-    int error = 0;
-    for (uintptr_t at = hold->start; error == 0 && at < hold->end;) {
+    if (!registry_is_locked(hold)) /* in a forked child: there is nothing to unlock */
+        return 0;
+    uintptr_t at = hold->start;
+    int error = registry_unlock_uncovered(&at, hold->end);
+    if (error < 0) {
+        hold->start = at;
         registry_enter();
-        uintptr_t covered = reach(at);
-        if (covered > at) {
-            at = covered;
-        } else {
-            uintptr_t stop = next_start(at);
-            if (stop > hold->end)
-                stop = hold->end;
-            if (stop - at > UNLOCK_AT_ONCE)
-                stop = at + UNLOCK_AT_ONCE;
-            error = unlock_pages(at, stop);
-            if (error == 0) {
-                at = stop;
-            } else {
-                hold->start = at;
-                insert(hold);
-                hold->registered = true;
-            }
-        }
+        insert(hold);
         registry_leave();
     }
     return error;
@@ -229,7 +187,7 @@ int registry_release(struct hold *hold)
 
 void registry_split(struct hold *hold, struct hold *front, size_t bytes)
 {
-    root = without(root, hold);
+    take_out(hold);
     *front = *hold;
     front->end = hold->start += bytes;
     insert(front);
@@ -238,9 +196,8 @@ void registry_split(struct hold *hold, struct hold *front, size_t bytes)
 
 void registry_join(struct hold *front, struct hold *hold)
 {
-    root = without(root, front);
-    root = without(root, hold);
-    front->registered = false;
+    take_out(front);
+    take_out(hold);
     hold->start = front->start;
     insert(hold);
 }
@@ -252,39 +209,131 @@ void registry_set_repair(struct hold *hold, bool repair)
     registry_leave();
 }
 
-bool registry_is_locked(const struct hold *hold)
+/* Everything locked, and locked again. */
+
+bool registry_lock_everything(bool begins)
 {
-    return hold->locked && hold->epoch == registry_epoch();
+    registry_enter();
+    bool was_owed = owed;
+    everything = begins;
+    owed = false;
+    registry_leave();
+    return was_owed;
 }
 
-uint32_t registry_epoch(void)
+static void count_refused(struct refused_relock *refused, const struct hold *hold, int error)
 {
-    return atomic_load_explicit(&epoch, memory_order_relaxed);
+    if (refused->holds++ == 0 || hold->start < refused->lowest)
+        refused->lowest = hold->start;
+    refused->bytes += bytes_of(hold);
+    refused->error = error;
+}
+
+/* Under the mutex: lock what is lost into `regained`, up to the first refusal or all that can be had. */
+static void regain(struct hold **regained, struct hold **kept_out, bool all_or_nothing,
+                   struct refused_relock *refused)
+{
+    struct hold *hold;
+    while ((hold = lost) != NULL) {
+        hold_tree_remove(&lost, hold);
+        int error = os_lock(hold->start, bytes_of(hold));
+        hold_tree_insert(error == 0 ? regained : kept_out, hold);
+        if (error == 0)
+            continue;
+        count_refused(refused, hold, error);
+        if (all_or_nothing)
+            return;
+    }
+}
+
+/* Under the mutex: nothing of it stays locked but what holds in `locked` cover. A failed mlock locks a part. */
+static void unlock_rest(const struct hold *hold)
+{
+    if (hold == NULL)
+        return;
+    unlock_rest(hold->left);
+    for (uintptr_t at = hold->start; at < hold->end && unlock_next(&at, hold->end) == 0;)
+        ;
+    unlock_rest(hold->right);
+}
+
+static void set_epoch(struct hold *hold, uint32_t to)
+{
+    if (hold == NULL)
+        return;
+    hold->epoch = to;
+    set_epoch(hold->left, to);
+    set_epoch(hold->right, to);
+}
+
+static int64_t bytes_in(const struct hold *hold)
+{
+    return hold == NULL ? 0 : (int64_t)bytes_of(hold) + bytes_in(hold->left) + bytes_in(hold->right);
+}
+
+void registry_recover(struct refused_relock *refused)
+{
+    struct hold *regained = NULL, *kept_out = NULL;
+    *refused = (struct refused_relock){0};
+    registry_enter();
+    hold_tree_move(&lost, &locked);
+    regain(&regained, &kept_out, false, refused);
+    set_epoch(regained, registry_epoch());
+    set_epoch(kept_out, NO_EPOCH);
+    locked = regained;
+    lost = kept_out;
+    unlock_rest(lost);
+    registry_leave();
+}
+
+int64_t registry_relock(struct refused_relock *refused)
+{
+    struct hold *regained = NULL, *kept_out = NULL;
+    *refused = (struct refused_relock){0};
+    pthread_rwlock_rdlock(&gate);
+    registry_enter();
+    regain(&regained, &kept_out, true, refused);
+    int64_t bytes = bytes_in(regained);
+    if (kept_out == NULL) {
+        set_epoch(regained, registry_epoch());
+        hold_tree_move(&locked, &regained);
+    } else {
+        hold_tree_move(&lost, &regained);
+        hold_tree_move(&lost, &kept_out);
+        unlock_rest(lost);
+    }
+    registry_leave();
+    pthread_rwlock_unlock(&gate);
+    return refused->error < 0 ? refused->error : bytes;
 }
 
 /* Fork. It makes every private page copy-on-write, so that the parent's next write to it would fault: the
    parent takes its pages back before fork returns there. The child inherits no lock at all. */
 
-static void repair(const struct hold *node)
+static void repair(const struct hold *hold)
 {
-    if (node == NULL)
+    if (hold == NULL)
         return;
-    repair(node->left);
-    size_t bytes = node->end - node->start;
-    if (node->repair && bytes > 0 && os_populate(node->start, bytes) < 0 && !node->borrowed)
-        os_touch(node->start, bytes);
-    repair(node->right);
+    repair(hold->left);
+    size_t bytes = bytes_of(hold);
+    if (hold->repair && bytes > 0 && os_populate(hold->start, bytes) < 0 && !hold->borrowed)
+        os_touch(hold->start, bytes);
+    repair(hold->right);
 }
 
 static void after_fork_in_parent(void)
 {
-    repair(root);
+    repair(locked);
+    repair(lost);
+    repair(resident);
     registry_leave();
 }
 
 static void after_fork_in_child(void)
 {
     atomic_fetch_add_explicit(&epoch, 1, memory_order_relaxed);
+    hold_tree_move(&lost, &locked);
+    everything = owed = false;
     registry_leave();
     /* Whoever was in it stayed behind in the parent. */
     gate = (pthread_rwlock_t)PTHREAD_RWLOCK_INITIALIZER;

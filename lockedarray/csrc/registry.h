@@ -2,33 +2,20 @@
 
    Locks do not nest in the kernel: one munlock undoes any number of mlocks. So every owner of locked pages, a
    region or a lock on existing memory, registers a hold, and a page is unlocked when the last hold that covers
-   it goes. The holds lie in a tree by address, each inside its owner: nothing is allocated here.
+   it goes. The holds lie in trees by address, each inside its owner: nothing is allocated here.
 
    The mutex is held for moments, and never over Python, an allocation, or the locking of fresh memory: a
    finalizer may wait for it with the GIL in its hand. Only munlock runs under it (a page must not be unlocked
-   after somebody else has taken it), a bounded number of pages at a time. */
+   after somebody else has taken it), a bounded number of pages at a time; and registry_relock, which is rare. */
 #ifndef LOCKEDARRAY_REGISTRY_H
 #define LOCKEDARRAY_REGISTRY_H
 
-#include "os.h"
-
-struct hold {
-    uintptr_t start, end; /* whole pages; do not change while the hold is registered */
-    bool registered;
-    bool repair;          /* private and writable: fork would make the parent's next write fault */
-    bool borrowed;        /* memory of somebody else: what we know of it may be out of date */
-    bool locked;          /* mlock succeeded, in the process of this epoch */
-    uint32_t epoch;
-    /* the tree's own */
-    uint32_t priority;
-    uintptr_t max_end; /* no end below this node is higher */
-    struct hold *left, *right;
-};
+#include "hold_tree.h"
 
 int registry_init(void);
 
-/* Register the pages, lock them, and mark them locked. A failure (-errno) leaves them registered, and perhaps
-   partly locked: the owner releases them. */
+/* Register the pages and lock them. A failure (-errno) leaves them registered, and perhaps partly locked: the owner
+   releases them. */
 int registry_lock(struct hold *hold);
 
 /* Register pages that the caller prefaults instead (on_error="warn"). */
@@ -39,6 +26,21 @@ void registry_remove(struct hold *hold);
 
 /* Forget the pages and unlock those which no other hold covers. On failure the hold stays, over what is left. */
 int registry_release(struct hold *hold);
+
+/* The kernel has unlocked these pages, and would not lock them again. */
+void registry_mark_unlocked(struct hold *hold);
+
+/* Unlock what no hold covers of the pages from *at to `end`, or fail with -errno and *at where it stopped. */
+int registry_unlock_uncovered(uintptr_t *at, uintptr_t end);
+
+/* While everything is locked a release unlocks nothing. Returns whether one would have done since it began. */
+bool registry_lock_everything(bool begins);
+
+/* Lock again what no longer is: after munlockall all that can be, and what was refused is counted; */
+struct refused_relock;
+void registry_recover(struct refused_relock *refused);
+/* in a forked child all of it (returns the bytes), or at the first refusal nothing (-errno). */
+int64_t registry_relock(struct refused_relock *refused);
 
 /* Between registry_enter and registry_leave: cut `bytes` off the front of a registered hold into `front`, which
    is registered too; and put them back. */
