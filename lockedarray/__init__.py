@@ -38,11 +38,15 @@ from .malloc import tune_malloc  # noqa: E402
 from .periodic import Periodic  # noqa: E402
 from .pool import Pool  # noqa: E402
 from .process import LockAll, lock_all, relock, unlock_all  # noqa: E402
+from .realtime import Realtime, realtime  # noqa: E402
 from .residency import is_locked, residency, residency_map  # noqa: E402
 from .ring import RingBuffer  # noqa: E402
+from .setting import Step  # noqa: E402
 from .table import LookupTable  # noqa: E402
+from .thread import FlushDenormals, flush_denormals, prefault_stack, start_thread  # noqa: E402
 
 __all__ = [
+    "FlushDenormals",
     "Heap",
     "HistoryBuffer",
     "LockAll",
@@ -54,12 +58,15 @@ __all__ = [
     "Periodic",
     "Pool",
     "PoolExhausted",
+    "Realtime",
     "Region",
     "RingBuffer",
     "RingCorrupted",
+    "Step",
     "array",
     "empty",
     "empty_like",
+    "flush_denormals",
     "full",
     "full_like",
     "get_include",
@@ -73,11 +80,14 @@ __all__ = [
     "ones",
     "ones_like",
     "page_faults",
+    "prefault_stack",
+    "realtime",
     "region",
     "relock",
     "residency",
     "residency_map",
     "set_memlock_limit",
+    "start_thread",
     "tune_malloc",
     "unlock_all",
     "zeros",

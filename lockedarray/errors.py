@@ -176,12 +176,10 @@ def future_refused() -> LockError:
     soft, hard = limits.memlock_limit()
     locked = limits.locked_bytes()
     reason = (
-        "with lock_all(future=True) whatever the process maps beyond the limit fails, an allocation or the start "
-        f"of a thread: RLIMIT_MEMLOCK is {spoken(soft)} (hard limit {spoken(hard)})"
+        "with lock_all(future=True) whatever the process maps beyond the limit fails, an allocation or the "
+        f"start of a thread: RLIMIT_MEMLOCK is {spoken(soft)} (hard limit {spoken(hard)})"
     )
-    fix = (
-        f"{_fix(resource.RLIM_INFINITY, hard)}; or take lock_all(future=False), or force=True to live with it"
-    )
+    fix = f"{_fix(math.inf, hard)}; or take lock_all(future=False), or force=True to live with it"
     return LockError(codes.EAGAIN, 0, locked, soft, hard, reason, fix)
 
 
@@ -226,7 +224,7 @@ def _explain(errno: int, nbytes: int, locked: int, soft: int, hard: int) -> tupl
     )
 
 
-def _fix(needed: int, hard: int) -> str:
+def _fix(needed: float, hard: int) -> str:
     """Return how the limit is raised to so many bytes: up to the hard limit anyone may."""
     if needed > (math.inf if hard == resource.RLIM_INFINITY else hard):
         return f"To raise the limit, {place.find().fix}"

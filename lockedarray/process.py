@@ -83,7 +83,9 @@ class LockAll:
         return f"<lock_all {asked}: {self.locked:,} bytes locked in {self.seconds * 1e3:.1f} ms{state}>"
 
 
-def lock_all(current: bool = True, future: bool = True, on_fault: bool = False, force: bool = False) -> LockAll:
+def lock_all(
+    current: bool = True, future: bool = True, on_fault: bool = False, force: bool = False
+) -> LockAll:
     """Lock all memory of the process: what is mapped now, and what will be mapped.
 
     The interpreter, its modules, every heap and stack: then a Python loop takes no fault for memory

@@ -79,7 +79,7 @@ int os_sleep_until(int64_t monotonic);
 /* The calling thread: os_thread.c. */
 struct scheduling;
 int os_stack(uintptr_t *low, uintptr_t *high); /* where it may grow to, and from where */
-bool os_is_main_thread(void);
+int os_write_to(uintptr_t at); /* some bytes, through the kernel: -EFAULT instead of a signal */
 int os_scheduling(struct scheduling *now);
 int os_schedule(const struct scheduling *wanted);
 int64_t os_timer_slack(void); /* ns */

@@ -1,0 +1,81 @@
+"""What a thread stands on: the memory of its process, its stack, and how it computes next to zero."""
+
+from __future__ import annotations
+
+import threading
+
+from ._native import lib
+from .process import LockAll, lock_all
+from .setting import Refused, Setting
+from .sizes import spoken
+from .thread import FlushDenormals, prefault_stack
+
+
+class AllMemory(Setting):
+    """All of the process's memory, now and later."""
+
+    name = "memory"
+    asked = "all locked"
+
+    def __init__(self) -> None:
+        self._held: LockAll | None = None
+
+    def now(self) -> str:
+        return self.asked if self._held is not None and self._held.active else "not locked"
+
+    def take(self) -> None:
+        self._held = lock_all()
+
+    def undo(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held.end()
+
+
+class Stack(Setting):
+    """The thread's stack, touched; there is nothing to undo."""
+
+    name = "stack"
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes = nbytes
+        self.asked = f"{spoken(nbytes)} touched"
+        self._touched = 0
+
+    def now(self) -> str:
+        return f"{self._touched >> 10} KiB touched"
+
+    def take(self) -> None:
+        self._touched = prefault_stack(self._nbytes)
+        # Another thread's stack does not grow: less is all of it, then.
+        short = self._touched < self._nbytes - self._nbytes % (1 << 12)
+        if short and threading.current_thread() is threading.main_thread():
+            raise Refused(
+                0,
+                "the stack of the main thread may not grow further (RLIMIT_STACK, or where it is locked "
+                "RLIMIT_MEMLOCK)",
+                "Ask for less (stack=), or start the program after 'ulimit -s unlimited'",
+            )
+
+
+class Denormals(Setting):
+    """Numbers next to zero count as zero in this thread."""
+
+    name = "denormals"
+    asked = "flushed to zero"
+
+    def __init__(self) -> None:
+        self._held: FlushDenormals | None = None
+
+    def now(self) -> str:
+        return self.asked if lib.os_flushes_denormals() == 1 else "computed"
+
+    def take(self) -> None:
+        if lib.os_flushes_denormals() < 0:
+            raise Refused(0, "this processor has no flush-to-zero that is known here", "Leave the step out")
+        self._held = FlushDenormals()
+
+    def undo(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held.end()

@@ -1,0 +1,118 @@
+"""What belongs to the whole interpreter, and is set for as long as one thread needs it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+
+from .setting import Setting
+
+
+class _Shared:
+    """A setting of the process that several threads may want at once.
+
+    The first one's coming sets it, the last one's going restores what was before, unless somebody
+    else has changed it meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.wishes: dict[Setting, tuple[int, int]] = {}  # by whom: its thread, and what it wants
+        self.before = 0
+        self.lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._keep_own)
+
+    def _keep_own(self) -> None:
+        """Forget the threads that a forked child does not have."""
+        own = threading.get_ident()
+        self.wishes = {who: wish for who, wish in self.wishes.items() if wish[0] == own}
+        self.lock = threading.Lock()
+
+    def add(self, who: Setting, wish: int) -> None:
+        with self.lock:
+            if not self.wishes:
+                self.before = self.read()
+            self.wishes[who] = threading.get_ident(), wish
+            self.write(self._strongest())
+
+    def remove(self, who: Setting) -> None:
+        with self.lock:
+            if who not in self.wishes:
+                return
+            ours = self.read() == self._strongest()
+            del self.wishes[who]
+            if ours:
+                self.write(self._strongest() if self.wishes else self.before)
+
+    def _strongest(self) -> int:
+        return min(wish for _, wish in self.wishes.values())
+
+    def read(self) -> int:
+        raise NotImplementedError
+
+    def write(self, value: int) -> None:
+        raise NotImplementedError
+
+
+class _Collection(_Shared):
+    """1 where garbage is collected, 0 where it is not. What is frozen (`gc.freeze`) stays so."""
+
+    def read(self) -> int:
+        return gc.isenabled()
+
+    def write(self, value: int) -> None:
+        if value:
+            gc.enable()
+        elif gc.isenabled():
+            gc.collect()  # what there is now does not lie about until the end
+            gc.disable()
+
+
+class _Switching(_Shared):
+    """Microseconds after which a waiting thread is given the interpreter."""
+
+    def read(self) -> int:
+        return round(sys.getswitchinterval() * 1e6)
+
+    def write(self, value: int) -> None:
+        sys.setswitchinterval((value + 0.5) / 1e6)  # which cuts off what is no whole microsecond
+
+
+_collection = _Collection()
+_switching = _Switching()
+
+
+class NoCollection(Setting):
+    """No garbage collection in any thread."""
+
+    name = "garbage collection"
+    asked = "off"
+
+    def now(self) -> str:
+        return "on" if gc.isenabled() else "off"
+
+    def take(self) -> None:
+        _collection.add(self, 0)
+
+    def undo(self) -> None:
+        _collection.remove(self)
+
+
+class SwitchInterval(Setting):
+    """How long a thread may keep another waiting for the interpreter; of several wishes the shortest."""
+
+    name = "switch interval"
+
+    def __init__(self, seconds: float) -> None:
+        self._wish = max(round(seconds * 1e6), 1)
+        self.asked = f"{self._wish} us"
+
+    def now(self) -> str:
+        return f"{_switching.read()} us"
+
+    def take(self) -> None:
+        _switching.add(self, self._wish)
+
+    def undo(self) -> None:
+        _switching.remove(self)

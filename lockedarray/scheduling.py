@@ -1,0 +1,252 @@
+"""When the calling thread runs: its policy, its processors, its timers, and how deep processors sleep."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import struct
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from . import place
+from ._native import ffi, lib
+from .setting import Refused, Setting
+
+if TYPE_CHECKING:
+    from ._native import _Scheduling
+
+POLICIES = {"fifo": os.SCHED_FIFO, "rr": os.SCHED_RR, "deadline": 6}
+_NAMES = {
+    os.SCHED_OTHER: "SCHED_OTHER",
+    os.SCHED_BATCH: "SCHED_BATCH",
+    os.SCHED_IDLE: "SCHED_IDLE",
+    **{number: f"SCHED_{name.upper()}" for name, number in POLICIES.items()},
+}
+_CAP_SYS_NICE = 23
+_DMA_LATENCY = "/dev/cpu_dma_latency"
+
+
+class Scheduler(Setting):
+    """Policy and priority of the thread, or runtime, deadline and period (ns) of SCHED_DEADLINE."""
+
+    name = "scheduler"
+
+    def __init__(self, policy: str, priority: int, times: tuple[int, int, int] = (0, 0, 0)) -> None:
+        self._wanted = _new(policy=POLICIES[policy], priority=priority)
+        self._wanted.runtime, self._wanted.deadline, self._wanted.period = times
+        self.asked = _described(self._wanted)
+        self._before: _Scheduling | None = None
+
+    def now(self) -> str:
+        return _described(_current())
+
+    def take(self) -> None:
+        self._before = _current()
+        if (error := lib.os_schedule(self._wanted)) < 0:
+            self._before = None
+            raise self._refused(-error)
+
+    def undo(self) -> None:
+        before, self._before = self._before, None
+        if before is not None and (error := lib.os_schedule(before)) < 0:
+            raise OSError(
+                -error, f"cannot set the scheduler back to {_described(before)}: {os.strerror(-error)}"
+            )
+
+    def _refused(self, code: int) -> Refused:
+        reason = f"the kernel refuses {self.asked} to this thread"
+        if self._wanted.policy == POLICIES["deadline"]:
+            return _deadline_refused(code, reason)
+        soft, hard = resource.getrlimit(resource.RLIMIT_RTPRIO)
+        wanted = self._wanted.priority
+        figures = f"RLIMIT_RTPRIO is {soft} (hard limit {hard})"
+        if soft != resource.RLIM_INFINITY and wanted > soft and not place.capable(_CAP_SYS_NICE):
+            if hard == resource.RLIM_INFINITY or wanted <= hard:
+                shell = f"resource.setrlimit(resource.RLIMIT_RTPRIO, ({wanted}, {hard}))"
+                return Refused(code, f"{reason}: {figures}", f"Call {shell} first")
+            return Refused(
+                code, f"{reason}: {figures}", f"To raise the limit, {place.find().fix_for('rtprio')}"
+            )
+        return Refused(
+            code,
+            f"{reason}, though {figures}: its control group or a seccomp filter does",
+            "Where cpu.rt_runtime_us of its control group (version 1) is 0, write 950000 to it; in a "
+            "container allow the system call sched_setattr",
+        )
+
+
+class Affinity(Setting):
+    """The processors that the thread may run on."""
+
+    name = "processors"
+
+    def __init__(self, cpus: Iterable[int]) -> None:
+        self._wanted = set(cpus)
+        self.asked = _listed(self._wanted)
+        self._before: set[int] | None = None
+
+    def now(self) -> str:
+        return _listed(os.sched_getaffinity(0))
+
+    def take(self) -> None:
+        self._before = os.sched_getaffinity(0)
+        try:
+            os.sched_setaffinity(0, self._wanted)
+        except OSError as error:
+            self._before = None
+            raise self._refused(error.errno or errno.EINVAL) from error
+        if os.sched_getaffinity(0) != self._wanted:
+            self.undo()
+            raise self._refused(errno.EINVAL)
+
+    def undo(self) -> None:
+        before, self._before = self._before, None
+        if before is not None:
+            os.sched_setaffinity(0, before)
+
+    def _refused(self, code: int) -> Refused:
+        if code == errno.EBUSY:
+            return Refused(code, "the thread runs at SCHED_DEADLINE, on all processors", "Leave cpus out")
+        return Refused(
+            code,
+            f"not all of {self.asked} are there for this process (of {os.cpu_count()} on this machine)",
+            "Choose of them those that 'taskset -cp 1' and its cpuset allow (docker run --cpuset-cpus)",
+        )
+
+
+class TimerSlack(Setting):
+    """How late, in ns, the kernel may wake an ordinary thread to save a wake-up. Real-time ones have none."""
+
+    name = "timer slack"
+
+    def __init__(self, slack: int) -> None:
+        self._slack = slack
+        self.asked = f"{slack} ns"
+        self._before = 0
+
+    def now(self) -> str:
+        return f"{lib.os_timer_slack()} ns"
+
+    def take(self) -> None:
+        before = lib.os_timer_slack()
+        if before > self._slack:  # not under a real-time policy, where it is 0
+            self._before = before
+            lib.os_set_timer_slack(self._slack)
+
+    def undo(self) -> None:
+        before, self._before = self._before, 0
+        if before > 0:
+            lib.os_set_timer_slack(before)
+
+
+class IdleLatency(Setting):
+    """How long, in us, a processor may take to wake from idling: held for as long as a file is open."""
+
+    name = "idle latency"
+
+    _held: ClassVar[set[int]] = set()
+
+    def __init__(self, microseconds: int) -> None:
+        self._microseconds = microseconds
+        self.asked = f"{microseconds} us"
+        self._fd = -1
+
+    def now(self) -> str:
+        return self.asked if self._fd in IdleLatency._held else "not held"
+
+    def take(self) -> None:
+        try:
+            self._fd = os.open(_DMA_LATENCY, os.O_WRONLY | os.O_CLOEXEC)
+            IdleLatency._held.add(self._fd)
+            os.write(self._fd, struct.pack("=i", self._microseconds))
+        except OSError as error:
+            self.undo()
+            raise _latency_refused(error.errno or errno.EACCES) from error
+
+    def undo(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd in IdleLatency._held:
+            IdleLatency._held.discard(fd)
+            os.close(fd)
+
+    @staticmethod
+    def _let_go() -> None:
+        """A forked child holds nothing: it would go on holding what its parent has let go of."""
+        for fd in IdleLatency._held:
+            os.close(fd)
+        IdleLatency._held.clear()
+
+
+os.register_at_fork(after_in_child=IdleLatency._let_go)
+
+
+def _new(policy: int = 0, priority: int = 0) -> _Scheduling:
+    scheduling = ffi.new("struct scheduling *", {"policy": policy, "priority": priority})
+    scheduling.size = ffi.sizeof("struct scheduling")
+    return scheduling
+
+
+def _current() -> _Scheduling:
+    scheduling = _new()
+    if (error := lib.os_scheduling(scheduling)) < 0:
+        raise OSError(-error, f"sched_getattr: {os.strerror(-error)}")
+    return scheduling
+
+
+def _described(scheduling: _Scheduling) -> str:
+    name = _NAMES.get(scheduling.policy, f"policy {scheduling.policy}")
+    if scheduling.policy == POLICIES["deadline"]:
+        times = scheduling.runtime, scheduling.deadline, scheduling.period
+        return name + " {:g} of {:g} us, every {:g} us".format(*(time / 1000 for time in times))
+    if scheduling.policy in (os.SCHED_FIFO, os.SCHED_RR):
+        return f"{name}, priority {scheduling.priority}"
+    return name
+
+
+def _deadline_refused(code: int, reason: str) -> Refused:
+    if code == errno.EBUSY:
+        return Refused(
+            code,
+            f"{reason}: its runtimes and those of others would take more than 95 % of the processors",
+            "Ask for less runtime in a period",
+        )
+    if code == errno.EINVAL:
+        return Refused(
+            code,
+            f"{reason}: the times are out of its bounds",
+            "Take a runtime from 1.024 us on and a period from 100 us to 4.19 s "
+            "(kernel.sched_deadline_period_min_us and _max_us)",
+        )
+    if code == errno.EPERM and place.capable(_CAP_SYS_NICE):
+        return Refused(
+            code,
+            f"{reason}, which may not run on all processors",
+            "Leave cpus out, and the process in the root cpuset: SCHED_DEADLINE chooses processors itself",
+        )
+    return Refused(
+        code,
+        f"{reason}: it takes CAP_SYS_NICE, which no limit replaces",
+        "Run as root (in a container: '--cap-add SYS_NICE'), or take policy='fifo'",
+    )
+
+
+def _latency_refused(code: int) -> Refused:
+    if code == errno.ENOENT:
+        return Refused(
+            code,
+            f"there is no {_DMA_LATENCY} here",
+            f"In a container start it with '--device {_DMA_LATENCY}'; elsewhere the kernel is built without "
+            "CONFIG_PM_QOS or CONFIG_CPU_IDLE, and cpu_dma_latency=None leaves the step out",
+        )
+    rule = 'KERNEL=="cpu_dma_latency", GROUP="audio", MODE="0660"'
+    return Refused(
+        code,
+        f"this user may not write to {_DMA_LATENCY} ({os.strerror(code)})",
+        f"Put the line '{rule}' into /etc/udev/rules.d/99-cpu-dma-latency.rules, reboot, and be in the "
+        "group audio",
+    )
+
+
+def _listed(cpus: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(cpus)))
