@@ -8,10 +8,12 @@ import subprocess
 import pytest
 
 import lockedarray as la
+from lockedarray.limits import limit_counts
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "locks(nbytes): needs to lock so much memory")
+    config.addinivalue_line("markers", "no_limit: needs to lock all of the process's memory")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -21,6 +23,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             la.empty(marker.args[0], "u1")
         except la.LockError:
             pytest.skip(f"needs to lock {marker.args[0]:,} bytes")
+    if item.get_closest_marker("no_limit") and limit_counts():
+        pytest.skip("needs to lock without a limit: RLIMIT_MEMLOCK unlimited, or CAP_IPC_LOCK")
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,22 @@ def locked_pages(start: int, nbytes: int) -> list[bool]:
     return locked
 
 
+def unlocked_mappings() -> list[str]:
+    """The mappings that could be locked, by their first lines, and are not."""
+    unlocked = []
+    name = ""
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            name = line
+        elif line.startswith("VmFlags:"):
+            flags = line.split()[1:]
+            # What the kernel leaves out: its own pages, and what grows no pages.
+            special = {"io", "pf", "de", "mm"} & set(flags) or name.endswith("[vsyscall]")
+            if "lo" not in flags and not special:
+                unlocked.append(name)
+    return unlocked
+
+
 def address(a: np.ndarray) -> int:
     """Where an array's data begins."""
     return int(a.__array_interface__["data"][0])
