@@ -1,0 +1,205 @@
+"""After a fork, with the child alive: no fault on what is ours, and under lock_all none in a Python loop."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+import lockedarray as la
+from smaps import PAGE, vm_lck
+
+PAGES = 256
+
+
+@contextmanager
+def child_alive() -> Iterator[None]:
+    """A forked child that does nothing until the block is left."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    os.close(reading)
+    try:
+        yield
+    finally:
+        os.close(writing)
+        os.waitpid(child, 0)
+
+
+def python_loop(rounds: int = 20000) -> float:
+    """What an interpreter does all the time: numbers, lists, strings, dictionaries."""
+    total, words = 0.0, {}
+    for i in range(rounds):
+        total += i * 0.5
+        words[i % 64] = [i, str(i)]
+    return total
+
+
+def faults_of(do: Callable[[], object]) -> int:
+    with la.page_faults() as faults:
+        do()
+    return faults.total
+
+
+def fill_faults(memory: np.ndarray) -> int:
+    """One call of C that writes to every page."""
+    with la.page_faults() as faults:
+        memory.fill(2)
+    return faults.total
+
+
+def held(kind: str) -> tuple[object, np.ndarray]:
+    """Memory of PAGES pages, and what keeps it locked."""
+    if kind == "lock":
+        plain = np.ones(PAGES * PAGE, "u1")
+        return la.lock(plain), plain
+    if kind == "array":
+        return None, la.ones(PAGES * PAGE, "u1")
+    if kind == "pool":
+        return None, la.Pool(PAGES * PAGE).ones(PAGES * PAGE, "u1")
+    if kind == "heap":
+        return None, la.Heap(2 * PAGES * PAGE).ones(PAGES * PAGE, "u1")
+    ring = la.RingBuffer(PAGES * PAGE, dtype="u1")
+    return ring, ring.write_window(PAGES * PAGE)
+
+
+@pytest.mark.locks(8 << 20)
+@pytest.mark.parametrize("kind", ["array", "lock", "pool", "heap", "ring"])
+def test_a_loop_in_c_takes_no_fault_on_what_is_ours(kind: str) -> None:
+    holder, memory = held(kind)
+    control, small = np.ones(PAGES * PAGE, "u1"), la.ones(8, "u1")
+    for a in memory, control, small:
+        fill_faults(a)
+    with child_alive():
+        while fill_faults(small):  # the interpreter's own pages fault once after a fork too
+            pass
+        assert fill_faults(memory) == 0
+        assert fill_faults(control) >= PAGES - 1
+    if isinstance(holder, la.MemoryLock):
+        holder.release()
+
+
+@pytest.mark.no_limit
+def test_a_python_loop_takes_none_under_lock_all() -> None:
+    for _ in range(3):
+        python_loop()
+    with child_alive():
+        assert faults_of(python_loop) > 10  # the control
+    with la.lock_all(), child_alive():
+        assert faults_of(python_loop) == 0
+
+
+@pytest.mark.no_limit
+def test_only_what_was_there_is_brought_in_after_a_fork() -> None:
+    """Under on_fault the repair takes back pages that were used, and does not use others."""
+    untouched = np.frombuffer(mmap.mmap(-1, 1024 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), "u1")
+    untouched[: 16 * PAGE] = 1
+    with la.lock_all(on_fault=True):
+        before = la.residency(untouched).sum()
+        with child_alive():
+            assert la.residency(untouched).sum() == before < 64
+            assert faults_of(lambda: untouched[: 16 * PAGE].fill(2)) == 0
+
+
+PROCESSES = """
+    import multiprocessing, subprocess, sys, time
+    import lockedarray as la
+    from test_fork_repair import faults_of, python_loop
+
+    if __name__ == "__main__":
+        everything = la.lock_all() if {locked} else None
+        for _ in range(3):
+            faults_of(python_loop)
+        command = [sys.executable, "-c", "import time; time.sleep(60)"]
+        if "{start}" == "subprocess":
+            child = subprocess.Popen(command)
+        elif "{start}" == "preexec_fn":
+            child = subprocess.Popen(command, preexec_fn=lambda: None)
+        else:
+            child = multiprocessing.get_context("{start}").Process(target=time.sleep, args=(60,))
+            child.start()
+        print(faults_of(python_loop))
+        child.terminate()
+        getattr(child, "join", getattr(child, "wait", None))()
+"""
+
+
+@pytest.mark.no_limit
+@pytest.mark.parametrize("start", ["fork", "forkserver", "spawn", "subprocess", "preexec_fn"])
+def test_every_way_to_start_a_process(start: str, tmp_path: os.PathLike[str]) -> None:
+    def measured(locked: bool) -> int:
+        program = os.path.join(tmp_path, "program.py")
+        with open(program, "w") as file:
+            file.write(textwrap.dedent(PROCESSES.format(start=start, locked=locked)))
+        environment = os.environ | {"PYTHONPATH": os.path.dirname(__file__)}
+        command = [sys.executable, program]
+        ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+        assert ran.returncode == 0, ran.stderr
+        return int(ran.stdout)
+
+    assert measured(True) == 0
+    if start in ("fork", "preexec_fn"):  # the others do not copy this process
+        assert measured(False) > 10
+
+
+@pytest.mark.no_limit
+def test_a_child_is_not_locked_until_it_says_so() -> None:
+    array = la.zeros(4 * PAGE, "u1")
+    with la.lock_all() as everything:
+        assert everything.active
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                assert vm_lck() == 0
+                assert not everything.active
+                assert not la.is_locked(array)
+                mapped = np.ones(1 << 20, "u1")
+                assert vm_lck() == 0
+                assert la.relock() >= 4 * PAGE
+                assert everything.active
+                assert la.is_locked(array)
+                assert la.is_locked(mapped)
+                everything.end()
+                assert la.is_locked(array)
+                assert not la.is_locked(mapped)
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert everything.active
+    assert la.is_locked(array)
+
+
+@pytest.mark.no_limit
+def test_a_child_that_leaves_an_inherited_block_changes_nothing() -> None:
+    array = la.zeros(4 * PAGE, "u1")
+    child = None
+    with la.lock_all():
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            assert vm_lck() == 0
+            with la.lock_all() as own:
+                assert own.active
+                assert la.is_locked(array)
+            # The child's own end unlocks what it never locked by itself.
+            assert not own.active
+            assert la.relock() >= 4 * PAGE
+            assert la.is_locked(array)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert la.is_locked(array)
