@@ -95,7 +95,7 @@ def lock_all(
     has ended. While it is in force a released lock unlocks nothing. Locks that other libraries
     made with mlock by themselves end with it.
 
-    System calls without the GIL, 0.2 to 0.4 ms for each MiB that has to be brought in; reads
+    System calls without the GIL, 0.2 to 0.3 ms for each MiB that has to be brought in; reads
     ``/proc/self/smaps``; allocates. Afterwards every new mapping is brought in and locked as it is
     made, thread stacks included: 8 MiB for each thread, if no smaller one is asked for
     (`start_thread`). The main thread's stack still faults where it grows: `prefault_stack`.
@@ -202,7 +202,7 @@ def relock(*, on_error: Literal["raise", "warn"] = "raise") -> int:
     Arrays, pools, rings, heaps and locks that were locked, and the whole process if `lock_all` was
     in force. Elsewhere there is nothing to do, unless the end of a `lock_all` could not lock all
     again. All or nothing. System calls without the GIL: in a child whose parent still lives each
-    page is copied, some 0.4 ms a MiB. No array can be released meanwhile.
+    page is copied, 0.4 to 0.6 ms a MiB. No array can be released meanwhile.
 
     Parameters
     ----------

@@ -139,7 +139,49 @@ MUTATIONS = [
         "test_heap_native.py",
     ),
     Mutation(
-        "fork repair removed", "registry.c", "    repair(root);\n", "    (void)repair;\n", "test_arrays.py"
+        "a release unlocks under lock_all",
+        "registry.c",
+        "everything ? 0 : unlock_pages(*at, stop)",
+        "unlock_pages(*at, stop)",
+        "test_lock_all.py",
+    ),
+    Mutation(
+        "everything unlocked for a moment",
+        "lock_all.c",
+        "    int error = all.future ? os_lock_nothing_more() : 0;\n",
+        "    int error = os_unlock_all();\n    registry_recover(refused);\n",
+        "test_lock_all.py",
+    ),
+    Mutation(
+        "the first end ends every level of lock_all",
+        "lock_all.c",
+        "if (--all.levels == 0) {",
+        "if ((all.levels = 0) == 0) {",
+        "test_lock_all.py",
+    ),
+    Mutation(
+        "only arrays repaired after a fork under lock_all",
+        "lock_all.c",
+        "        if (mapping.writable && mapping.is_private)\n",
+        "        if (mapping.writable && mapping.is_private && mapping.start == 0)\n",
+        "test_fork_repair.py",
+    ),
+    Mutation(
+        "a relock that fails keeps what it had locked",
+        "registry.c",
+        "        hold_tree_move(&lost, &kept_out);\n        unlock_rest(lost);\n",
+        "        hold_tree_move(&lost, &kept_out);\n",
+        "test_lock_all_limits.py",
+    ),
+    Mutation(
+        "the stack not touched",
+        "stack.c",
+        "os_write_to(at - os_page()) == 0",
+        "at > 0",
+        "test_thread.py",
+    ),
+    Mutation(
+        "fork repair removed", "registry.c", "    repair(locked);\n", "    (void)repair;\n", "test_arrays.py"
     ),
 ]
 

@@ -40,7 +40,7 @@ def test_a_program_of_readme_runs(number: int, tmp_path: Path) -> None:
 
 
 def test_there_is_something_to_run() -> None:
-    assert len(PROGRAMS) == 3
+    assert len(PROGRAMS) == 4
     assert {"write", "latest", "wait_read", "owns"} <= {name for _, name in METHODS}
 
 
