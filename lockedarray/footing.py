@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 
 from ._native import lib
-from .process import LockAll, lock_all
+from .process import LockAll, check_lock_all
 from .setting import Refused, Setting
 from .sizes import spoken
-from .thread import FlushDenormals, prefault_stack
+from .thread import prefault_stack
 
 
 class AllMemory(Setting):
@@ -24,12 +24,14 @@ class AllMemory(Setting):
         return self.asked if self._held is not None and self._held.active else "not locked"
 
     def take(self) -> None:
-        self._held = lock_all()
+        check_lock_all(True, True)
+        self._held = LockAll(True, True, False)  # first: what is interrupted is undone too
+        self._held._begin()
 
     def undo(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            held.end()
+        if self._held is not None:
+            self._held.end()
+            self._held = None
 
 
 class Stack(Setting):
@@ -65,17 +67,19 @@ class Denormals(Setting):
     asked = "flushed to zero"
 
     def __init__(self) -> None:
-        self._held: FlushDenormals | None = None
+        self._before: int | None = None
 
     def now(self) -> str:
         return self.asked if lib.os_flushes_denormals() == 1 else "computed"
 
     def take(self) -> None:
-        if lib.os_flushes_denormals() < 0:
+        before = lib.os_flushes_denormals()
+        if before < 0:
             raise Refused(0, "this processor has no flush-to-zero that is known here", "Leave the step out")
-        self._held = FlushDenormals()
+        self._before = before
+        lib.os_flush_denormals(True)
 
     def undo(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            held.end()
+        if self._before is not None:
+            lib.os_flush_denormals(bool(self._before))
+            self._before = None

@@ -24,10 +24,12 @@ class _Shared:
         os.register_at_fork(after_in_child=self._keep_own)
 
     def _keep_own(self) -> None:
-        """Forget the threads that a forked child does not have."""
-        own = threading.get_ident()
-        self.wishes = {who: wish for who, wish in self.wishes.items() if wish[0] == own}
+        """Forget the threads that a forked child does not have, and what they wished."""
         self.lock = threading.Lock()
+        own = threading.get_ident()
+        for who, (thread, _) in list(self.wishes.items()):
+            if thread != own:
+                self.remove(who)
 
     def add(self, who: Setting, wish: int) -> None:
         with self.lock:
@@ -40,13 +42,13 @@ class _Shared:
         with self.lock:
             if who not in self.wishes:
                 return
-            ours = self.read() == self._strongest()
-            del self.wishes[who]
-            if ours:
-                self.write(self._strongest() if self.wishes else self.before)
+            if self.read() == self._strongest():
+                self.write(self._strongest(but=who))
+            del self.wishes[who]  # last: an exception that comes in before may be followed by another call
 
-    def _strongest(self) -> int:
-        return min(wish for _, wish in self.wishes.values())
+    def _strongest(self, but: Setting | None = None) -> int:
+        wishes = [wish for who, (_, wish) in self.wishes.items() if who is not but]
+        return min(wishes, default=self.before)
 
     def read(self) -> int:
         raise NotImplementedError

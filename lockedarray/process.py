@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ._native import _RefusedRelock
 
 
+_NONE = -1  # the turn of what has not begun, or has ended
+
+
 class LockAll:
     """What `lock_all` returns: in force from that call on, until `end`, the end of ``with``, or `unlock_all`.
 
@@ -37,16 +40,24 @@ class LockAll:
         Whether it is in force, in this process: a forked child inherits no lock.
     """
 
-    def __init__(self, turn: int, current: bool, future: bool, on_fault: bool) -> None:
-        self._turn: int | None = turn
+    def __init__(self, current: bool, future: bool, on_fault: bool) -> None:
         self.current, self.future, self.on_fault = current, future, on_fault
         self.locked = 0
         self.seconds = 0.0
+        # C writes it: an exception that comes in between (a Ctrl-C) does not lose it.
+        self._turn = ffi.new("int64_t *", _NONE)
+
+    def _begin(self) -> None:
+        before, began = locked_bytes(), time.monotonic()
+        if (error := lib.lock_all_enter(self.current, self.future, self.on_fault, self._turn)) < 0:
+            raise refused("mlockall", -error, mapped_bytes())
+        self.seconds = time.monotonic() - began
+        self.locked = max(locked_bytes() - before, 0)
 
     @property
     def active(self) -> bool:
         """Whether it is in force in this process."""
-        return self._turn is not None and lib.lock_all_holds(self._turn)
+        return lib.lock_all_holds(self._turn[0])
 
     def end(self) -> None:
         """Undo it, once; the last of several unlocks what no array, ring, heap or lock holds.
@@ -59,11 +70,9 @@ class LockAll:
             The kernel did not lock again all that is to stay locked; the sentence says what is not.
             See `lock_all`.
         """
-        turn, self._turn = self._turn, None
-        if turn is not None:
-            result = ffi.new("struct refused_relock *")
-            lib.lock_all_leave(turn, result)
-            _check_relocked(result)
+        result = ffi.new("struct refused_relock *")
+        lib.lock_all_leave(self._turn, result)
+        _check_relocked(result)
 
     def __enter__(self) -> Self:
         return self
@@ -152,18 +161,22 @@ def lock_all(
     """
     if not current and not future:
         raise ValueError("lock_all needs current=True, future=True or both")
-    if future and not force and limit_counts():
-        raise future_refused()
-    if current and not on_fault:
-        check_room(absent_bytes())
-    before, began = locked_bytes(), time.monotonic()
-    turn = lib.lock_all_enter(current, future, on_fault)
-    if turn < 0:
-        raise refused("mlockall", -turn, mapped_bytes())
-    entered = LockAll(turn, current, future, on_fault)
-    entered.seconds = time.monotonic() - began
-    entered.locked = max(locked_bytes() - before, 0)
+    check_lock_all(current and not on_fault, future and not force)
+    entered = LockAll(current, future, on_fault)
+    try:
+        entered._begin()
+    except BaseException:
+        entered.end()
+        raise
     return entered
+
+
+def check_lock_all(brings_in: bool, future: bool) -> None:
+    """Raise where what is mapped later would fail under the limit, or there is no room for what is mapped."""
+    if future and limit_counts():
+        raise future_refused()
+    if brings_in:
+        check_room(absent_bytes())
 
 
 def unlock_all() -> None:

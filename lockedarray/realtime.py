@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Literal, Self, SupportsFloat, SupportsIndex
 
-from .errors import LockError
 from .footing import AllMemory, Denormals, Stack
 from .interpreter import NoCollection, SwitchInterval
 from .scheduling import Affinity, IdleLatency, Scheduler, TimerSlack
 from .setting import Refused, Setting, Step
 
+_PATIENCE = 100  # interruptions of one exit
 Policy = Literal["fifo", "rr", "deadline"]
 
 
@@ -70,31 +70,39 @@ class Realtime:
         self._set_back(error)
 
     def _take(self, setting: Setting) -> Step:
+        reason = fix = ""
         try:
             setting.take()
-        except (Refused, LockError) as refusal:
+        except (Refused, MemoryError) as refusal:  # a LockError is a MemoryError too
             if self._strict:
                 raise
-            step = Step(setting.name, setting.asked, setting.now(), False)
-            return step._replace(reason=f"{_upper(refusal.reason)}.", fix=f"{_upper(refusal.fix)}.")
-        return Step(setting.name, setting.asked, setting.now(), True)
+            reason = _sentence(getattr(refusal, "reason", str(refusal)))
+            fix = _sentence(getattr(refusal, "fix", "Free memory, ask for less, or leave the step out"))
+        return Step(setting.name, setting.asked, setting.now(), not reason, reason, fix)
 
     def _set_back(self, error: BaseException | None) -> None:
-        """Undo every step, the last one first, also where one cannot be undone; then say so."""
-        failures: list[OSError] = []
+        """Undo every step, the last one first, whatever comes in between; then say so."""
+        failures: list[BaseException] = []
         while self._taken:
             try:
-                self._taken[-1].undo()
-            except OSError as refusal:
-                failures.append(refusal)
-            self._taken.pop()
+                try:
+                    self._taken[-1].undo()
+                except OSError as refusal:
+                    failures.append(refusal)
+                self._taken.pop()
+            except BaseException as interruption:  # as a Ctrl-C: it has to wait until all is set back
+                failures.append(interruption)
+                if len(failures) >= _PATIENCE:
+                    raise
         self._thread = None
-        if not failures:
-            return
-        for failure in failures[1:] if error is None else failures:
-            (failures[0] if error is None else error).add_note(f"also: {failure}")
-        if error is None:
-            raise failures[0]
+        if error is None and failures:
+            error = failures.pop(0)
+            for failure in failures:
+                error.add_note(f"also: {failure!r}")
+            raise error
+        for failure in failures:
+            assert error is not None
+            error.add_note(f"also: {failure!r}")
 
     def __str__(self) -> str:
         return "\n".join(_lines(self.steps)) if self.steps else "realtime, not entered"
@@ -258,8 +266,8 @@ def _seconds(name: str, value: SupportsFloat) -> float:
     return seconds
 
 
-def _upper(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _lines(steps: tuple[Step, ...]) -> Iterator[str]:

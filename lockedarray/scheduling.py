@@ -7,7 +7,7 @@ import os
 import resource
 import struct
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 from . import place
 from ._native import ffi, lib
@@ -37,19 +37,27 @@ class Scheduler(Setting):
         self._wanted.runtime, self._wanted.deadline, self._wanted.period = times
         self.asked = _described(self._wanted)
         self._before: _Scheduling | None = None
+        self._slack = 0
 
     def now(self) -> str:
         return _described(_current())
 
     def take(self) -> None:
+        self._slack = lib.os_timer_slack()
         self._before = _current()
         if (error := lib.os_schedule(self._wanted)) < 0:
             self._before = None
             raise self._refused(-error)
 
     def undo(self) -> None:
-        before, self._before = self._before, None
-        if before is not None and (error := lib.os_schedule(before)) < 0:
+        before = self._before
+        if before is None:
+            return
+        error = lib.os_schedule(before)
+        if self._slack > 0:  # which a real-time policy takes away, and another sets to its default
+            lib.os_set_timer_slack(self._slack)
+        self._before = None
+        if error < 0:
             raise OSError(
                 -error, f"cannot set the scheduler back to {_described(before)}: {os.strerror(-error)}"
             )
@@ -93,17 +101,17 @@ class Affinity(Setting):
         self._before = os.sched_getaffinity(0)
         try:
             os.sched_setaffinity(0, self._wanted)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             self._before = None
-            raise self._refused(error.errno or errno.EINVAL) from error
+            raise self._refused(getattr(error, "errno", errno.EINVAL)) from error
         if os.sched_getaffinity(0) != self._wanted:
             self.undo()
             raise self._refused(errno.EINVAL)
 
     def undo(self) -> None:
-        before, self._before = self._before, None
-        if before is not None:
-            os.sched_setaffinity(0, before)
+        if self._before is not None:
+            os.sched_setaffinity(0, self._before)
+            self._before = None
 
     def _refused(self, code: int) -> Refused:
         if code == errno.EBUSY:
@@ -135,9 +143,9 @@ class TimerSlack(Setting):
             lib.os_set_timer_slack(self._slack)
 
     def undo(self) -> None:
-        before, self._before = self._before, 0
-        if before > 0:
-            lib.os_set_timer_slack(before)
+        if self._before > 0:
+            lib.os_set_timer_slack(self._before)
+            self._before = 0
 
 
 class IdleLatency(Setting):
@@ -145,36 +153,36 @@ class IdleLatency(Setting):
 
     name = "idle latency"
 
-    _held: ClassVar[set[int]] = set()
+    _held: ClassVar[set[BinaryIO]] = set()
 
     def __init__(self, microseconds: int) -> None:
         self._microseconds = microseconds
         self.asked = f"{microseconds} us"
-        self._fd = -1
+        self._file: BinaryIO | None = None
 
     def now(self) -> str:
-        return self.asked if self._fd in IdleLatency._held else "not held"
+        return self.asked if self._file in IdleLatency._held else "not held"
 
     def take(self) -> None:
         try:
-            self._fd = os.open(_DMA_LATENCY, os.O_WRONLY | os.O_CLOEXEC)
-            IdleLatency._held.add(self._fd)
-            os.write(self._fd, struct.pack("=i", self._microseconds))
+            self._file = open(_DMA_LATENCY, "r+b", buffering=0)  # noqa: SIM115
+            IdleLatency._held.add(self._file)
+            self._file.write(struct.pack("=i", self._microseconds))
         except OSError as error:
             self.undo()
             raise _latency_refused(error.errno or errno.EACCES) from error
 
     def undo(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd in IdleLatency._held:
-            IdleLatency._held.discard(fd)
-            os.close(fd)
+        if self._file is not None:
+            IdleLatency._held.discard(self._file)
+            self._file.close()
+            self._file = None
 
     @staticmethod
     def _let_go() -> None:
         """A forked child holds nothing: it would go on holding what its parent has let go of."""
-        for fd in IdleLatency._held:
-            os.close(fd)
+        for file in IdleLatency._held:
+            file.close()
         IdleLatency._held.clear()
 
 

@@ -55,4 +55,4 @@ class Setting:
         raise NotImplementedError
 
     def undo(self) -> None:
-        """Set back what `take` set, if it did; once."""
+        """Set back what `take` set, if it did. Interrupted, it may be called again."""

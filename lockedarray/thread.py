@@ -15,15 +15,37 @@ from ._native import ffi, lib
 from .errors import check_room, lock_or_warn, refused
 
 _SMALLEST_STACK = 32 << 10  # what threading.stack_size takes
-_starting = threading.Lock()
 
 
-def _renew() -> None:
-    global _starting
-    _starting = threading.Lock()
+class _Starting:
+    """The one thread that is being started with a stack size of its own."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.before: int | None = None
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """In a forked child: whoever was starting a thread stayed behind in the parent."""
+        self.lock = threading.Lock()
+        self._restore()
+
+    def _restore(self) -> None:
+        if self.before is not None:
+            threading.stack_size(self.before)
+            self.before = None
+
+    def start(self, thread: threading.Thread, stack_bytes: int) -> None:
+        with self.lock:
+            try:
+                self.before = threading.stack_size()
+                threading.stack_size(stack_bytes)
+                thread.start()
+            finally:
+                self._restore()
 
 
-os.register_at_fork(after_in_child=_renew)  # whoever held it stayed behind in the parent
+_starting = _Starting()
 
 
 def prefault_stack(nbytes: SupportsIndex = 1 << 20) -> int:
@@ -221,7 +243,7 @@ def start_thread(
                 held.release()
 
         thread = threading.Thread(target=run, name=name, daemon=daemon)
-        _start(thread, size)
+        _starting.start(thread, size)
         ready.wait()
         if failure:
             thread.join()
@@ -229,15 +251,6 @@ def start_thread(
         return thread
 
     return lock_or_warn(on_error, start)
-
-
-def _start(thread: threading.Thread, stack_bytes: int) -> None:
-    with _starting:
-        before = threading.stack_size(stack_bytes)
-        try:
-            thread.start()
-        finally:
-            threading.stack_size(before)
 
 
 def _lock_stack(locked: bool) -> _native.Lock:

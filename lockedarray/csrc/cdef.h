@@ -31,15 +31,15 @@ void os_flush_denormals(bool flush);
 size_t stack_prefault(size_t nbytes);
 int stack_pages(uintptr_t extent[2]); /* its whole pages: where they start, and how many bytes */
 
-/* lock_all.c: a turn or -errno. What could not be locked again is counted: how many holds, their bytes, where the
-   lowest begins, and why (-errno). */
+/* lock_all.c. A turn is what one who has entered leaves with, once: -1 before and after. What could not be locked again
+   is counted: how many holds, their bytes, where the lowest begins, and why (-errno). */
 struct refused_relock {
     size_t holds, bytes;
     uintptr_t lowest;
     int error;
 };
-int64_t lock_all_enter(bool current, bool future, bool on_fault);
-void lock_all_leave(int64_t turn, struct refused_relock *refused);
+int lock_all_enter(bool current, bool future, bool on_fault, int64_t *turn);
+void lock_all_leave(int64_t *turn, struct refused_relock *refused);
 void lock_all_leave_all(struct refused_relock *refused);
 bool lock_all_holds(int64_t turn);
 int64_t lock_all_again(struct refused_relock *refused); /* in a forked child: the bytes of all holds, or -errno */

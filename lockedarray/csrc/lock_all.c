@@ -8,6 +8,9 @@
 
 #include "cdef.h"
 
+/* Of who has not entered, or has left. */
+#define NO_TURN (-1)
+
 /* Pages looked at in one go, for a fork's repair. */
 #define LOOK 1024
 
@@ -86,7 +89,7 @@ static int apply(bool current, bool future, bool on_fault)
     return error;
 }
 
-int64_t lock_all_enter(bool current, bool future, bool on_fault)
+int lock_all_enter(bool current, bool future, bool on_fault, int64_t *turn)
 {
     pthread_mutex_lock(&mutex);
     bool more = is_in_force();
@@ -94,21 +97,23 @@ int64_t lock_all_enter(bool current, bool future, bool on_fault)
         all.levels = 0;
         all.turn++;
     }
-    int64_t result = apply(current || (more && all.current), future || (more && all.future),
-                           on_fault && (!more || all.on_fault));
-    if (result == 0) {
+    int error = apply(current || (more && all.current), future || (more && all.future),
+                      on_fault && (!more || all.on_fault));
+    if (error == 0) {
         all.levels++;
-        result = all.turn;
+        *turn = all.turn;
     }
     pthread_mutex_unlock(&mutex);
-    return result;
+    return error;
 }
 
-void lock_all_leave(int64_t turn, struct refused_relock *refused)
+void lock_all_leave(int64_t *turn, struct refused_relock *refused)
 {
     *refused = (struct refused_relock){0};
     pthread_mutex_lock(&mutex);
-    if (all.levels > 0 && all.turn == turn) {
+    bool entered = all.levels > 0 && all.turn == *turn;
+    *turn = NO_TURN;
+    if (entered) {
         bool undone = !is_in_force(); /* by a fork */
         if (--all.levels == 0) {
             all.turn++;
