@@ -2,9 +2,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lock_all.h"
 #include "mirror.h"
 #include "pool.h"
 #include "region.h"
+
+#include "cdef.h"
 
 static int passed, failed;
 
@@ -36,7 +39,7 @@ int main(void)
     size_t page = os_page();
     struct failure failure;
     enum pool_refusal refusal;
-    check(registry_init() == 0, "fork handlers");
+    check(registry_init() == 0 && lock_all_init() == 0, "fork handlers");
     size_t start = vmlck();
 
     struct region *region = region_create(&(struct region_request){.nbytes = 3 * page + 1, .alignment = 8}, &failure);
@@ -71,6 +74,19 @@ int main(void)
     region_release(ring);
     os_close(fd);
     check(vmlck() == start, "everything is given back");
+
+    struct refused_relock refused;
+    int64_t outer, inner;
+    region = region_create(&(struct region_request){.nbytes = page}, &failure);
+    check(lock_all_enter(true, true, true, &outer) == 0 && vmlck() > start + page, "everything is locked");
+    check(lock_all_enter(false, true, false, &inner) == 0, "again");
+    lock_all_leave(&inner, &refused);
+    lock_all_leave(&inner, &refused);
+    check(lock_all_holds(outer) && vmlck() > start + page, "the first to leave changes nothing");
+    lock_all_leave(&outer, &refused);
+    check(refused.holds == 0 && vmlck() == start + page, "the last one unlocks all but the region");
+    region_release(region);
+    check(vmlck() == start, "and that is given back too");
 
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;
