@@ -20,6 +20,7 @@ from .arrays import (  # noqa: E402
     zeros,
     zeros_like,
 )
+from .doctor import Check, Report, doctor  # noqa: E402
 from .errors import (  # noqa: E402
     LockError,
     LockWarning,
@@ -46,6 +47,7 @@ from .table import LookupTable  # noqa: E402
 from .thread import FlushDenormals, flush_denormals, prefault_stack, start_thread  # noqa: E402
 
 __all__ = [
+    "Check",
     "FlushDenormals",
     "Heap",
     "HistoryBuffer",
@@ -60,10 +62,12 @@ __all__ = [
     "PoolExhausted",
     "Realtime",
     "Region",
+    "Report",
     "RingBuffer",
     "RingCorrupted",
     "Step",
     "array",
+    "doctor",
     "empty",
     "empty_like",
     "flush_denormals",

@@ -11,7 +11,7 @@ import pytest
 
 import lockedarray as la
 from lockedarray.extent import extent
-from lockedarray.mappings import mappings
+from lockedarray.mappings import absent_bytes, mapped_bytes, mappings
 from smaps import PAGE
 
 pytestmark = pytest.mark.locks(64 << 10)
@@ -78,3 +78,18 @@ def test_a_lock_that_write_back_undoes_is_told(on_disk: Path) -> None:
         with pytest.raises(la.LockWarning):
             la.lock(np.memmap(on_disk, "u1", "r+"))
     assert la.locked_bytes() == 0
+
+
+def test_what_is_mapped_and_what_of_it_is_absent() -> None:
+    size = 64 << 20
+    before, absent = mapped_bytes(), absent_bytes()
+    private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    slack = 4 << 20  # what else this process maps and touches meanwhile
+    assert abs(mapped_bytes() - before - size) < slack
+    assert abs(absent_bytes() - absent - size) < slack
+    np.frombuffer(private, "u1")[: size // 2].fill(1)
+    assert abs(absent_bytes() - absent - size // 2) < slack
+    private.close()
+    closed = mmap.mmap(-1, size, prot=0, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    assert abs(absent_bytes() - absent) < slack  # what cannot be accessed is not brought in
+    closed.close()

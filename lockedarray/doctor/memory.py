@@ -1,0 +1,175 @@
+"""What of memory this process may lock, and what decides over it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from resource import RLIM_INFINITY
+
+from .. import room
+from ..place import CAP_IPC_LOCK
+from ..sizes import spoken
+from .machine import Machine
+from .question import Question, Verdict
+from .trials import UNTRIED
+
+_SMALL = 1 << 20  # less to lock than this, and ordinary rings do not fit
+
+_PLACES = {
+    "login": "a login of the user {}",
+    "service": "the service {}",
+    "user service": "a service of a user, under {}",
+    "docker": "a container of Docker",
+    "podman": "a container of Podman",
+    "kubernetes": "a pod of Kubernetes",
+    "container": "a container",
+}
+
+
+def soft_limit(machine: Machine) -> Verdict:
+    soft, hard = _memlock(machine)
+    return _judged(machine, soft, _raised(machine, soft, hard))
+
+
+def hard_limit(machine: Machine) -> Verdict:
+    _, hard = _memlock(machine)
+    return _judged(machine, hard, machine.place.fix)
+
+
+def _judged(machine: Machine, limit: int, fix: str) -> Verdict:
+    if limit == RLIM_INFINITY:
+        return Verdict("ok", "unlimited")
+    if _limitless(machine):
+        return Verdict("ok", f"{spoken(limit)}, which a capability lifts (tried)")
+    if limit == 0:
+        return Verdict("fail", "0: nothing can be locked", fix)
+    return Verdict("warn", spoken(limit), fix)
+
+
+def locked(machine: Machine) -> Verdict:
+    return Verdict("ok", f"{spoken(_locked(machine))} (VmLck)")
+
+
+def left(machine: Machine) -> Verdict:
+    if _limitless(machine):
+        return Verdict("ok", "no limit ends it")
+    soft, hard = _memlock(machine)
+    rest = max(0, soft - _locked(machine))
+    if rest >= _SMALL:
+        return Verdict("ok", f"{spoken(rest)} of {spoken(soft)}")
+    return Verdict("warn", f"{spoken(rest)} of {spoken(soft)}", _raised(machine, soft, hard))
+
+
+def capability(machine: Machine) -> Verdict:
+    soft, hard = _memlock(machine)
+    if soft == RLIM_INFINITY:
+        return Verdict("ok", "not needed: there is no limit")
+    if machine.trials.memlock_lifted:
+        return Verdict("ok", "lifts the limit (tried)")
+    shown = re.search(r"^CapEff:\s*([0-9a-f]{1,16})$", machine.text("proc/self/status"), re.MULTILINE)
+    held = shown is not None and int(shown[1], 16) >> CAP_IPC_LOCK & 1
+    finding = "shown, and lifts nothing (tried)" if held else "missing: the limit counts (tried)"
+    return Verdict("warn", finding, _raised(machine, soft, hard))
+
+
+def page(machine: Machine) -> Verdict:
+    error = machine.trials.lock_page
+    if error == 0:
+        return Verdict("ok", "locked, and released again (tried)")
+    if error == UNTRIED:
+        return Verdict("unknown", "it could not be tried")
+    finding = f"refused: {os.strerror(error)} ({errno.errorcode.get(error, error)})"
+    soft, hard = _memlock(machine)
+    if not _limitless(machine):
+        return Verdict("fail", finding, _raised(machine, soft, hard))
+    return Verdict(
+        "fail",
+        f"{finding}, though no limit counts",
+        "free memory, or raise the memory limit of the control group; "
+        "else look for a security module that forbids mlock",
+    )
+
+
+def user_namespace(machine: Machine) -> Verdict:
+    machine.text("proc/self/uid_map")  # without which nothing is known
+    if not machine.place.user_namespace:
+        return Verdict("ok", "the machine's own")
+    return Verdict(
+        "warn",
+        "another than the machine's own: capabilities do not count",
+        "raise the limits of the user who starts it, or start the program outside of the namespace",
+    )
+
+
+def place(machine: Machine) -> Verdict:
+    machine.text("proc/self/cgroup")
+    finding = _PLACES[machine.place.kind].format(machine.place.name)
+    if machine.place.kind in ("docker", "podman", "kubernetes", "container"):
+        finding += "; the machine's settings are its host's"
+    return Verdict("ok", finding)
+
+
+def control_group(machine: Machine) -> Verdict:
+    machine.text("proc/meminfo")
+    tightest = min(room._bounds(machine.root), default=None)
+    if tightest is None:
+        raise ValueError("/proc/meminfo has no MemAvailable")
+    if tightest.left >= room.LARGE:
+        return Verdict("ok", tightest.sentence)
+    return Verdict(
+        "warn",
+        tightest.sentence,
+        "end what else takes memory there, or raise the limit of that control group "
+        "('--memory' of docker and podman, resources.limits.memory of a pod, MemoryMax of a unit)",
+    )
+
+
+def _memlock(machine: Machine) -> tuple[int, int]:
+    return machine.limit("Max locked memory")
+
+
+def _limitless(machine: Machine) -> bool:
+    return _memlock(machine)[0] == RLIM_INFINITY or machine.trials.memlock_lifted
+
+
+def _locked(machine: Machine) -> int:
+    found = re.search(r"^VmLck:\s*(\d{1,16}) kB$", machine.text("proc/self/status"), re.ASCII | re.MULTILINE)
+    if found is None:
+        raise ValueError("/proc/self/status has no VmLck")
+    return int(found[1]) * 1024
+
+
+def _raised(machine: Machine, soft: int, hard: int) -> str:
+    """Return how the soft limit is raised: up to the hard one anyone may."""
+    if soft == hard:
+        return machine.place.fix
+    value, shell = ("resource.RLIM_INFINITY", "unlimited") if hard == RLIM_INFINITY else (hard, hard // 1024)
+    return (
+        f"call lockedarray.set_memlock_limit({value}) first, "
+        f"or run 'ulimit -S -l {shell}' in the shell that starts the program"
+    )
+
+
+QUESTIONS = (
+    Question(
+        "memlock soft limit",
+        "Arrays, rings and locks together may not lock more, and under any limit lock_all() is "
+        "refused, since it would let allocations fail later.",
+        soft_limit,
+    ),
+    Question("memlock hard limit", "A process can raise its soft limit so far by itself.", hard_limit),
+    Question("locked memory", "So much of this process stays in RAM; a ring counts twice.", locked),
+    Question("left to lock", "An array may be so large, a ring half of that.", left),
+    Question("CAP_IPC_LOCK", "With it no limit on locked memory counts.", capability),
+    Question(
+        "lock of a page", "What cannot be locked can be paged out, and then the loop waits for a disk.", page
+    ),
+    Question("user namespace", "In one of its own a process obeys its limits even as root.", user_namespace),
+    Question("place", "Here it is decided how limits are raised.", place),
+    Question(
+        "memory for locks",
+        "Locks beyond it stall, or call the OOM killer, which ends programs instead of refusing memory.",
+        control_group,
+    ),
+)
