@@ -176,11 +176,14 @@ def future_refused() -> LockError:
     soft, hard = limits.memlock_limit()
     locked = limits.locked_bytes()
     reason = (
-        "with lock_all(future=True) whatever the process maps beyond the limit fails, an allocation or the "
-        f"start of a thread: RLIMIT_MEMLOCK is {spoken(soft)} (hard limit {spoken(hard)})"
+        "whatever the process maps later would fail beyond the limit, an allocation or the start of a "
+        f"thread: RLIMIT_MEMLOCK is {spoken(soft)} (hard limit {spoken(hard)})"
     )
-    fix = f"{_fix(math.inf, hard)}; or take lock_all(future=False), or force=True to live with it"
-    return LockError(codes.EAGAIN, 0, locked, soft, hard, reason, fix)
+    error = LockError(codes.EAGAIN, 0, locked, soft, hard, reason, _fix(math.inf, hard))
+    error.add_note(
+        "lock_all(future=False) locks only what is mapped now; force=True takes what comes of the limit"
+    )
+    return error
 
 
 def still_unlocked(errno: int, holds: int, nbytes: int, lowest: int) -> LockError:
