@@ -9,9 +9,7 @@ python control_loop.py [--seconds 1.5] [-o control_loop.csv]
 from __future__ import annotations
 
 import argparse
-import gc
 import multiprocessing
-import os
 import signal
 import sys
 import time
@@ -92,23 +90,18 @@ def main() -> int:
         log.close()  # should it start yet, it ends
         print("control_loop: the logger did not start", file=sys.stderr)
         return 1
-    # What faults on its first call, faults now; no collection in the loop.
-    controller.run(practice, trial, 50)
-    controller.value = controller.integral = 0.0
-    gc.collect()
-    gc.disable()
+    faults = la.page_faults()
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
-    except PermissionError:
-        print("scheduler: ordinary; for SCHED_FIFO: '@audio - rtprio 95' in /etc/security/limits.d")
-    try:
-        with la.page_faults() as faults:
-            controller.run(beats, log, round(args.seconds / PERIOD))
+        with la.realtime(priority=50) as rt:
+            print(rt)
+            controller.run(practice, trial, 50)  # what faults on its first call, faults now
+            controller.value = controller.integral = 0.0
+            with faults:
+                controller.run(beats, log, round(args.seconds / PERIOD))
     except KeyboardInterrupt:
         print("stopped")
     finally:
         log.close()
-        gc.enable()
     writer.join()
     sent, lost, unlogged = log.frames_written, log.frames_lost, controller.unlogged
     print(

@@ -1,4 +1,4 @@
-"""A process set up for a real-time loop: limit, pool, garbage collector, scheduler, deadlines.
+"""A process set up for a real-time loop: limit, pool, thread, deadlines.
 
 The loop is a controller at 1 kHz: it holds a simulated temperature at its set point.
 
@@ -8,8 +8,6 @@ The loop is a controller at 1 kHz: it holds a simulated temperature at its set p
 from __future__ import annotations
 
 import argparse
-import gc
-import os
 import sys
 
 import numpy as np
@@ -50,23 +48,16 @@ def main() -> int:
             if periods <= 0:
                 return
 
-    # 3. What faults on its first call, faults now; no collection in the loop.
-    loop(la.Periodic(PERIOD, history=HISTORY), 50)
-    state[:] = 0
-    gc.collect()
-    gc.disable()
-    # 4. Ahead of all ordinary threads, if one may.
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
-        print("scheduler: SCHED_FIFO, priority 50")
-    except PermissionError:
-        print("scheduler: ordinary; for SCHED_FIFO: '@audio - rtprio 95' in /etc/security/limits.d")
-
-    # 5. The loop: absolute deadlines, and no page fault.
-    beats = la.Periodic(PERIOD, history=HISTORY)
-    with la.page_faults() as faults:
-        loop(beats, round(args.seconds / PERIOD))
-    gc.enable()
+    # 3. Memory, stack, garbage collector, scheduler and more, as far as one may: the table says.
+    with la.realtime(priority=50) as rt:
+        print(rt)
+        # 4. What faults on its first call, faults now.
+        loop(la.Periodic(PERIOD, history=HISTORY), 50)
+        state[:] = 0
+        # 5. The loop: absolute deadlines, and no page fault.
+        beats = la.Periodic(PERIOD, history=HISTORY)
+        with la.page_faults() as faults:
+            loop(beats, round(args.seconds / PERIOD))
     print(
         f"loop:      {beats.wakeups} periods of 1 ms, {beats.missed} missed, page faults "
         f"{faults.total} (counted by {faults.source}), temperature {state[0]:.3f}"

@@ -17,7 +17,6 @@ if __name__ == "__main__":  # until main() takes over, Ctrl-C ends the imports w
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 import argparse
-import gc
 import os
 import resource
 import sys
@@ -115,8 +114,7 @@ def open_pool(nbytes: int) -> la.Pool:
 def watch(stream: Stream, rate: int, frames: int) -> None:
     """Show the progress until the stream has ended: a moving line, or one for each quarter."""
     stream.ready.wait()
-    if stream.scheduling:
-        print(f"real-time thread: {stream.scheduling}")
+    print(f"real-time thread:\n{stream.realtime}")
     moving = sys.stdout.isatty()
     quarter = 0
     running = True
@@ -132,13 +130,8 @@ def watch(stream: Stream, rate: int, frames: int) -> None:
 
 
 def run_stream(stream: Stream, rate: int, frames: int) -> None:
-    """Run the stream to its end; Ctrl-C ends it early. Garbage is collected before and after."""
-    interval = sys.getswitchinterval()
-    collecting = gc.isenabled()
+    """Run the stream to its end; Ctrl-C ends it early."""
     before = signal.signal(signal.SIGINT, lambda *_: stream.stop())
-    gc.collect()
-    gc.disable()
-    sys.setswitchinterval(1e-4)  # how long the real-time thread may wait for the interpreter
     try:
         stream.start()
         watch(stream, rate, frames)
@@ -148,9 +141,6 @@ def run_stream(stream: Stream, rate: int, frames: int) -> None:
             pass
         raise
     finally:
-        sys.setswitchinterval(interval)
-        if collecting:
-            gc.enable()
         signal.signal(signal.SIGINT, before)
 
 

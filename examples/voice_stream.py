@@ -7,7 +7,6 @@ Nothing is ever dropped: a thread that finds its ring full or empty comes back l
 
 from __future__ import annotations
 
-import os
 import resource
 import threading
 import time
@@ -177,22 +176,6 @@ def clock(period: float, beats: int) -> la.Periodic:
         return la.Periodic(period, history=beats, on_error="warn")
 
 
-def go_realtime() -> str:
-    """Ask for SCHED_FIFO for the calling thread alone, and return what came of it."""
-    allowed = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
-    for priority in (PRIORITY, allowed):
-        if priority > 0:
-            try:
-                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
-            except OSError:
-                continue
-            return f"SCHED_FIFO, priority {priority}"
-    return (
-        "SCHED_FIFO is not allowed here, an ordinary thread; to allow it: the line "
-        "'@audio - rtprio 95' in /etc/security/limits.d/audio.conf, and a new login"
-    )
-
-
 def pool_bytes(channels: int, block: int) -> int:
     """Return what a stream takes out of its pool: whole pages, a ring twice a header and its frames."""
     page = resource.getpagesize()
@@ -231,7 +214,8 @@ class Stream:
         )
         self.ready = threading.Event()  # until then the real-time thread has both rings to itself
         self.warmed = 0, 0  # frames written to them meanwhile
-        self.scheduling = ""
+        # The pool is all that the loop touches, and its output is compared bit for bit.
+        self.realtime = la.realtime(PRIORITY, lock_memory=False, flush_denormals=False)
         self.faults: la.page_faults | None = None  # of the real-time loop
         self.locked_bytes = 0
         self.waits = 0  # times that the producer found the ring full
@@ -285,28 +269,31 @@ class Stream:
 
     def _realtime(self) -> None:
         try:
-            warm_up(self.incoming, self.outgoing, self.voice, self.period)
-            self.warmed = self.incoming.frames_written, self.outgoing.frames_written
-            self.scheduling = go_realtime()
-            self.locked_bytes = la.locked_bytes()
-            self.ready.set()
-            if self.player.source is self.incoming:
-                # A loop that begins with a full ring has no underruns to begin with.
-                while self.incoming.write_available and not self.incoming.closed:
-                    time.sleep(self.nap)
-            if self.fast:
-                with la.page_faults() as self.faults:
-                    self.player.play(Unpaced())
-            else:
-                beats = clock(self.period, self.reader.frames // len(self.voice.dry) + 1)
-                with la.page_faults() as self.faults:
-                    self.player.play(beats)
-                self.missed = beats.missed
-                self.latencies = np.array(beats.latencies)
+            with self.realtime:
+                warm_up(self.incoming, self.outgoing, self.voice, self.period)
+                self.warmed = self.incoming.frames_written, self.outgoing.frames_written
+                self.locked_bytes = la.locked_bytes()
+                self.ready.set()
+                if self.player.source is self.incoming:
+                    # A loop that begins with a full ring has no underruns to begin with.
+                    while self.incoming.write_available and not self.incoming.closed:
+                        time.sleep(self.nap)
+                self._play()
         finally:
             self.ready.set()
             self.incoming.close()
             self.outgoing.close()
+
+    def _play(self) -> None:
+        if self.fast:
+            with la.page_faults() as self.faults:
+                self.player.play(Unpaced())
+            return
+        beats = clock(self.period, self.reader.frames // len(self.voice.dry) + 1)
+        with la.page_faults() as self.faults:
+            self.player.play(beats)
+        self.missed = beats.missed
+        self.latencies = np.array(beats.latencies)
 
     def _write(self) -> None:
         frames = np.empty((self.outgoing.capacity, self.reader.channels), np.float32)

@@ -164,17 +164,22 @@ def refused(call: str, errno: int, nbytes: int) -> Exception:
 def lock_refused(errno: int, nbytes: int, preface: str = "") -> LockError:
     """Return the LockError for so many bytes: which limit stands in the way, and its fix here."""
     soft, hard = limits.memlock_limit()
-    locked = -1
-    with suppress(OSError):
-        locked = limits.locked_bytes()
+    locked = _locked()
     reason, fix = _explain(errno, nbytes, locked, soft, hard)
     return LockError(errno, nbytes, locked, soft, hard, preface + reason, fix)
+
+
+def _locked() -> int:
+    """Return how much is locked; -1 where /proc cannot be read."""
+    with suppress(OSError):
+        return limits.locked_bytes()
+    return -1
 
 
 def future_refused() -> LockError:
     """Return the LockError for a lock_all(future=True) under a limit, which would end the process later."""
     soft, hard = limits.memlock_limit()
-    locked = limits.locked_bytes()
+    locked = _locked()
     reason = (
         "whatever the process maps later would fail beyond the limit, an allocation or the start of a "
         f"thread: RLIMIT_MEMLOCK is {spoken(soft)} (hard limit {spoken(hard)})"

@@ -8,7 +8,7 @@ from ._native import lib
 from .process import LockAll, check_lock_all
 from .setting import Refused, Setting
 from .sizes import spoken
-from .thread import prefault_stack
+from .thread import ALL_DENORMALS, prefault_stack
 
 
 class AllMemory(Setting):
@@ -73,13 +73,12 @@ class Denormals(Setting):
         return self.asked if lib.os_flushes_denormals() == 1 else "computed"
 
     def take(self) -> None:
-        before = lib.os_flushes_denormals()
-        if before < 0:
+        if lib.os_flushes_denormals() < 0:
             raise Refused(0, "this processor has no flush-to-zero that is known here", "Leave the step out")
-        self._before = before
-        lib.os_flush_denormals(True)
+        self._before = lib.os_denormals()
+        lib.os_set_denormals(ALL_DENORMALS)
 
     def undo(self) -> None:
         if self._before is not None:
-            lib.os_flush_denormals(bool(self._before))
+            lib.os_set_denormals(self._before)
             self._before = None

@@ -1,4 +1,4 @@
-"""Where this process runs: a login, a service, a container; and how its limit is raised there.
+"""Where this process runs: a login, a service, a container; and how its limits are raised there.
 
 Every function takes the root directory that it reads from, so that other places can be looked at too.
 """
@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 ROOT = Path("/")
 CAP_FOWNER = 3
@@ -27,9 +27,27 @@ _ENGINES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 )
 
 
+class _Setting(NamedTuple):
+    """How a limit is written where it can be raised, and the capability that is a way past it."""
+
+    value: str  # as limits.d writes it
+    unit: str
+    docker: str
+    compose: str
+    capability: str
+
+
+Limit = Literal["memlock", "rtprio"]
+
+_SETTINGS: dict[Limit, _Setting] = {
+    "memlock": _Setting("unlimited", "LimitMEMLOCK=infinity", "-1:-1", "-1", "IPC_LOCK"),
+    "rtprio": _Setting("99", "LimitRTPRIO=99", "99:99", "99", "SYS_NICE"),
+}
+
+
 @dataclass(frozen=True)
 class Place:
-    """What decides over the limit on locked memory.
+    """What decides over a process's limits.
 
     Attributes
     ----------
@@ -38,7 +56,7 @@ class Place:
     name : str
         The user of a login, the unit of a service, the user's manager of a user service.
     user_namespace : bool
-        Whether capabilities count in here only: CAP_IPC_LOCK then lifts nothing.
+        Whether capabilities count in here only: CAP_IPC_LOCK and CAP_SYS_NICE then lift nothing.
     """
 
     kind: Kind
@@ -47,62 +65,73 @@ class Place:
 
     @property
     def fix(self) -> str:
-        """What raises the hard limit here, as a sentence without its stop."""
-        if self.kind == "login":
-            return self._login()
-        if self.kind in ("service", "user service"):
-            return self._service()
-        if self.kind == "kubernetes":
-            return self._pod()
-        return self._container()
+        """What raises the hard limit on locked memory here, as a sentence without its stop."""
+        return self.fix_for("memlock")
 
-    def _login(self) -> str:
+    def fix_for(self, limit: Limit) -> str:
+        """Return what raises a hard limit here, as a sentence without its stop.
+
+        Parameters
+        ----------
+        limit : {"memlock", "rtprio"}
+            On locked memory, or on real-time priorities.
+        """
+        setting = _SETTINGS[limit]
+        if self.kind == "login":
+            return self._login(limit, setting)
+        if self.kind in ("service", "user service"):
+            return self._service(setting)
+        if self.kind == "kubernetes":
+            return self._pod(setting)
+        return self._container(limit, setting)
+
+    def _login(self, limit: Limit, setting: _Setting) -> str:
         fix = (
-            f"put the line '{self.name} - memlock unlimited' into "
-            "/etc/security/limits.d/95-memlock.conf, then log out of every session and in again"
+            f"put the line '{self.name} - {limit} {setting.value}' into "
+            f"/etc/security/limits.d/95-{limit}.conf, then log out of every session and in again"
         )
         if self.user_namespace:
-            fix += "; do so outside of this user namespace, in which CAP_IPC_LOCK is no way past the limit"
+            fix += (
+                f"; do so outside of this user namespace, in which CAP_{setting.capability} "
+                "is no way past the limit"
+            )
         return fix
 
-    def _service(self) -> str:
-        edit = (
-            f"run 'sudo systemctl edit {self.name}', "
-            "write LimitMEMLOCK=infinity on a line below [Service], then "
-        )
+    def _service(self, setting: _Setting) -> str:
+        edit = f"run 'sudo systemctl edit {self.name}', write {setting.unit} on a line below [Service], then "
         if self.kind == "user service":  # which cannot have more than its manager
             return edit + "log out of every session and in again"
         return edit + f"run 'sudo systemctl restart {self.name}'"
 
-    def _pod(self) -> str:
-        runtime = "LimitMEMLOCK=infinity in the unit of the node's container runtime (containerd)"
+    def _pod(self, setting: _Setting) -> str:
+        runtime = f"{setting.unit} in the unit of the node's container runtime (containerd)"
         if self.user_namespace:
             return (
                 f"set {runtime}; in a pod with hostUsers: false "
-                "the capability IPC_LOCK is no way past the limit"
+                f"the capability {setting.capability} is no way past the limit"
             )
         return (
-            "give the container securityContext: {capabilities: {add: [IPC_LOCK]}} and let it run "
-            f"as root, or set {runtime}: a pod cannot set the limit itself"
+            f"give the container securityContext: {{capabilities: {{add: [{setting.capability}]}}}} and let "
+            f"it run as root, or set {runtime}: a pod cannot set the limit itself"
         )
 
-    def _container(self) -> str:
+    def _container(self, limit: Limit, setting: _Setting) -> str:
         if self.kind == "container":
             start = (
-                "raise the limit where the container is configured (lxc.prlimit.memlock = "
-                "unlimited for LXC, LimitMEMLOCK=infinity for systemd-nspawn)"
+                f"raise the limit where the container is configured (lxc.prlimit.{limit} = "
+                f"{setting.value} for LXC, {setting.unit} for systemd-nspawn)"
             )
         else:
             start = (
-                f"start the container with '{self.kind} run --ulimit memlock=-1:-1' "
-                "(in a compose file: 'ulimits: {memlock: -1}')"
+                f"start the container with '{self.kind} run --ulimit {limit}={setting.docker}' "
+                f"(in a compose file: 'ulimits: {{{limit}: {setting.compose}}}')"
             )
         if not self.user_namespace:
-            return f"{start}, or with '--cap-add IPC_LOCK' if it runs as root"
+            return f"{start}, or with '--cap-add {setting.capability}' if it runs as root"
         return (
-            f"{start}; in this user namespace '--cap-add IPC_LOCK' is no way past the limit, and a "
-            "rootless container can have no more than the user who starts it: give that user a "
-            "line 'USER - memlock unlimited' in /etc/security/limits.d on the host"
+            f"{start}; in this user namespace '--cap-add {setting.capability}' is no way past the limit, and "
+            "a rootless container can have no more than the user who starts it: give that user a "
+            f"line 'USER - {limit} {setting.value}' in /etc/security/limits.d on the host"
         )
 
 
@@ -121,7 +150,8 @@ def control_groups(root: Path = ROOT) -> dict[str, str]:
     """Return this process's path in each hierarchy by controller; version 2 goes by ""."""
     groups = {}
     for line in _read(root, "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
+        _, _, membership = line.partition(":")
+        controllers, _, path = membership.partition(":")
         groups.update(dict.fromkeys(controllers.split(","), path))
     return groups
 
@@ -181,7 +211,8 @@ def _unit(path: str) -> tuple[Kind, str]:
 
 
 def _uid_map(root: Path) -> list[tuple[int, int, int]]:
-    rows = [line.split() for line in _read(root, "proc/self/uid_map").splitlines()]
+    row = re.compile(r"^\s*(\d+)\s+(\d+)\s+(\d+)\s*$", re.ASCII | re.MULTILINE)
+    rows = row.findall(_read(root, "proc/self/uid_map"))
     return [(int(inside), int(outside), int(count)) for inside, outside, count in rows]
 
 

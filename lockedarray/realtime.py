@@ -11,7 +11,7 @@ from typing import Literal, Self, SupportsFloat, SupportsIndex
 from .footing import AllMemory, Denormals, Stack
 from .interpreter import NoCollection, SwitchInterval
 from .scheduling import Affinity, IdleLatency, Scheduler, TimerSlack
-from .setting import Refused, Setting, Step
+from .setting import Setting, Step
 
 _PATIENCE = 100  # interruptions of one exit
 Policy = Literal["fifo", "rr", "deadline"]
@@ -73,7 +73,7 @@ class Realtime:
         reason = fix = ""
         try:
             setting.take()
-        except (Refused, MemoryError) as refusal:  # a LockError is a MemoryError too
+        except (OSError, MemoryError) as refusal:
             if self._strict:
                 raise
             reason = _sentence(getattr(refusal, "reason", str(refusal)))
@@ -82,7 +82,8 @@ class Realtime:
 
     def _set_back(self, error: BaseException | None) -> None:
         """Undo every step, the last one first, whatever comes in between; then say so."""
-        failures: list[BaseException] = []
+        failures: list[OSError] = []
+        interruptions: list[BaseException] = []
         while self._taken:
             try:
                 try:
@@ -91,18 +92,18 @@ class Realtime:
                     failures.append(refusal)
                 self._taken.pop()
             except BaseException as interruption:  # as a Ctrl-C: it has to wait until all is set back
-                failures.append(interruption)
-                if len(failures) >= _PATIENCE:
+                interruptions.append(interruption)
+                if len(interruptions) >= _PATIENCE:
                     raise
         self._thread = None
-        if error is None and failures:
-            error = failures.pop(0)
-            for failure in failures:
-                error.add_note(f"also: {failure!r}")
-            raise error
+        first = interruptions[0] if interruptions else error or next(iter(failures), None)
+        if first is None:
+            return
         for failure in failures:
-            assert error is not None
-            error.add_note(f"also: {failure!r}")
+            if failure is not first:
+                first.add_note(f"also: {failure!r}")
+        if first is not error:
+            raise first
 
     def __str__(self) -> str:
         return "\n".join(_lines(self.steps)) if self.steps else "realtime, not entered"

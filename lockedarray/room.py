@@ -41,7 +41,7 @@ def check_room(nbytes: int, root: Path = ROOT) -> None:
     """
     if nbytes <= LARGE:
         return
-    for bound in _bounds(root):
+    for bound in bounds(root):
         if nbytes > bound.left:
             raise MemoryError(
                 f"cannot lock {spoken(nbytes)}: {bound.sentence}; "
@@ -49,7 +49,7 @@ def check_room(nbytes: int, root: Path = ROOT) -> None:
             )
 
 
-def _bounds(root: Path) -> Iterator[Bound]:
+def bounds(root: Path) -> Iterator[Bound]:
     meminfo = _fields(root / "proc/meminfo")
     if "MemAvailable" in meminfo:
         left = meminfo["MemAvailable"] * 1024

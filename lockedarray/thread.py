@@ -14,6 +14,8 @@ from . import _native
 from ._native import ffi, lib
 from .errors import check_room, lock_or_warn, refused
 
+ALL_DENORMALS = 2**64 - 1
+"""To `os_set_denormals`: every bit that there is for it."""
 _SMALLEST_STACK = 32 << 10  # what threading.stack_size takes
 
 
@@ -98,9 +100,9 @@ class FlushDenormals:
         flushes = lib.os_flushes_denormals()
         if flushes < 0:
             raise refused("flush_denormals on this processor", -flushes, 0)
-        self._before = bool(flushes)
+        self._before = lib.os_denormals()
         self._thread: int | None = threading.get_ident()
-        lib.os_flush_denormals(True)
+        lib.os_set_denormals(ALL_DENORMALS)
 
     def end(self) -> None:
         """Set the thread back to what it did before, once.
@@ -115,7 +117,7 @@ class FlushDenormals:
         if self._thread != threading.get_ident():
             raise RuntimeError("flush_denormals() must be ended in the thread that it was called in")
         self._thread = None
-        lib.os_flush_denormals(self._before)
+        lib.os_set_denormals(self._before)
 
     def __enter__(self) -> Self:
         return self
@@ -205,6 +207,8 @@ def start_thread(
         A stack of less than 32 KiB, or another `on_error`.
     LockError
         The lock was refused; `target` has not been called, and the thread has ended.
+    MemoryError
+        More than 64 MiB of stack, and there is no memory for it.
     RuntimeError
         No thread could be started.
 
@@ -223,6 +227,7 @@ def start_thread(
     size = operator.index(stack_bytes)
     if size < _SMALLEST_STACK:
         raise ValueError(f"stack_bytes must be {_SMALLEST_STACK} or more, not {size}")
+    check_room(size)
     arguments, keywords = tuple(args), dict(kwargs or {})
 
     def start(locked: bool) -> threading.Thread:

@@ -85,6 +85,7 @@ def test_paced_run(tmp_path: Path) -> None:
     assert re.search(r"underruns: \d+, overruns: \d+ .* missed periods: \d+", out)
     assert re.search(r"wake-up latency: p50 \d+, p99 \d+, p99.9 \d+, max \d+ us", out)
     assert re.search(r"locked: [1-9]\d+ bytes", out)
+    assert re.search(r"real-time thread:\n[\s\S]*^scheduler +SCHED_FIFO, priority 70 ", out, re.MULTILINE)
     assert read(tmp_path / "out.wav").shape == (216000, 1)
 
 
@@ -290,7 +291,10 @@ def test_ordinary_user(tmp_path: Path, limit: int) -> None:
         ("memlock_limit", r"soft lowered: soft 32 KiB[\s\S]*as found again"),
         ("residency_map", r"\.{16}  untouched\n(\*\*\.\.){4}  two locked"),
         ("table_and_ring", r"locked: +\d+ KiB[\s\S]*256000 frames, .* page faults 0 "),
-        ("realtime_process", r"loop: +\d+ periods .* page faults 0 .* temperature (0.99|1.00)"),
+        (
+            "realtime_process",
+            r"scheduler +SCHED_FIFO[\s\S]*loop: +\d+ periods .* page faults 0 .* temperature (0.99|1.00)",
+        ),
     ],
 )
 def test_small_program(tmp_path: Path, name: str, words: str) -> None:

@@ -11,7 +11,10 @@ import pytest
 
 TESTS = Path(__file__).parent
 CSRC = TESTS.parent / "lockedarray" / "csrc"
-CORE = ["os.c", "os_files.c", "registry.c", "region.c", "mirror.c", "pool.c", "heap.c", "tlsf.c"]
+CORE = [
+    f"{name}.c"
+    for name in ("os", "os_files", "hold_tree", "registry", "region", "mirror", "pool", "heap", "tlsf")
+]
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-pthread"]
 TIMES = 20 if os.environ.get("LOCKEDARRAY_TESTS") == "full" else 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from fractions import Fraction
 from itertools import islice
 
 import pytest
@@ -29,6 +30,34 @@ def test_the_grid(t0: int, seconds: float, k: int, ahead: int) -> None:
     assert following >= k
     assert deadline(following) >= now
     assert following == k or deadline(following - 1) < now
+
+
+@pytest.mark.parametrize("period", [Fraction(64, 48000), Fraction(64, 44100), Fraction(1, 3)], ids=str)
+def test_the_grid_is_exact_after_a_million_deadlines(period: Fraction) -> None:
+    t0, million = 1_234_567_890_123, 1_000_000
+    for k in (*range(0, million, 997), *range(million, million + 1000)):
+        exact = t0 + k * period * 1_000_000_000
+        assert abs(lib.deadline_at(t0, float(period), k) - exact) < 1  # ns, and 1 us is what is promised
+    added = t0 + million * round(period * 1_000_000_000)
+    assert abs(added - t0 - million * period * 1_000_000_000) > 1000, "the control, a sum of periods"
+
+
+def test_a_loop_that_slept_goes_on_with_the_old_grid() -> None:
+    """10 ms are 7.5 periods. A machine that is busy makes them longer: three attempts."""
+    period = 64 / 48000
+    for _ in range(3):
+        ticks = la.Periodic(period)
+        deadlines = list(islice(ticks, 5))
+        missed = ticks.missed
+        time.sleep(0.010)
+        deadlines += islice(ticks, 5)
+        assert ticks.t0 is not None
+        counts = [round((deadline - ticks.t0) / 1e9 / period) for deadline in deadlines]
+        assert [ticks.t0 + round(k * period * 1e9) for k in counts] == deadlines
+        assert counts[-1] - len(counts) == ticks.missed
+        if 6 <= ticks.missed - missed <= 8:
+            return
+    pytest.fail(f"{ticks.missed - missed} missed")
 
 
 def test_deadlines_and_latencies() -> None:

@@ -72,6 +72,29 @@ def test_in_a_user_namespace_no_capability_helps(
     assert "no way past the limit" in found.fix
 
 
+@pytest.mark.parametrize(
+    ("found", "fix"),
+    [
+        (place.Place("login", "ada"), "'ada - rtprio 99' into /etc/security/limits.d/95-rtprio.conf"),
+        (place.Place("login", "ada", True), "CAP_SYS_NICE is no way past the limit"),
+        (place.Place("service", "synth.service"), "edit synth.service', write LimitRTPRIO=99"),
+        (place.Place("user service", "user@1000.service"), "edit user@1000.service', write LimitRTPRIO=99"),
+        (place.Place("docker"), "'docker run --ulimit rtprio=99:99'"),
+        (place.Place("docker"), "'ulimits: {rtprio: 99}'"),
+        (place.Place("podman"), "'--cap-add SYS_NICE' if it runs as root"),
+        (place.Place("podman", "", True), "'USER - rtprio 99' in /etc/security/limits.d on the host"),
+        (place.Place("kubernetes"), "{capabilities: {add: [SYS_NICE]}} and let it run as root"),
+        (place.Place("kubernetes", "", True), "set LimitRTPRIO=99 in the unit"),
+        (place.Place("container"), "lxc.prlimit.rtprio = 99 for LXC, LimitRTPRIO=99 for systemd-nspawn"),
+    ],
+)  # fmt: skip
+def test_real_time_priorities_are_allowed_the_same_way(found: place.Place, fix: str) -> None:
+    assert fix in found.fix_for("rtprio")
+    assert "memlock" not in found.fix_for("rtprio").lower()
+    assert "rtprio" not in found.fix_for("memlock").lower()
+    assert found.fix == found.fix_for("memlock")
+
+
 def test_a_capability_counts_in_the_first_namespace_only(tmp_path: Path) -> None:
     root = root_with(tmp_path, {"proc/self/status": "Name:\tpython\nCapEff:\t0000000000004000\n"})
     assert place.capable(place.CAP_IPC_LOCK, root)

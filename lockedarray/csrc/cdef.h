@@ -25,7 +25,8 @@ int os_schedule(const struct scheduling *wanted);
 int64_t os_timer_slack(void);
 int os_set_timer_slack(int64_t slack);
 int os_flushes_denormals(void);
-void os_flush_denormals(bool flush);
+uint64_t os_denormals(void);
+void os_set_denormals(uint64_t bits);
 
 /* stack.c: for the calling thread. */
 size_t stack_prefault(size_t nbytes);

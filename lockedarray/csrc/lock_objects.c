@@ -29,8 +29,8 @@ static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSE
     Py_BEGIN_ALLOW_THREADS
     if (locked)
         self->region = region_borrow((uintptr_t)start, (size_t)nbytes, repair, &failure);
-    else if (nbytes > 0)
-        failure.error = os_fault_in((uintptr_t)start, (size_t)nbytes);
+    else if (nbytes > 0 && !(repair && os_populate((uintptr_t)start, (size_t)nbytes) == 0))
+        failure.error = os_fault_in((uintptr_t)start, (size_t)nbytes); /* some of it may not be written to */
     Py_END_ALLOW_THREADS
     if (failure.error < 0) {
         Py_DECREF((PyObject *)self);

@@ -85,6 +85,7 @@ int os_schedule(const struct scheduling *wanted);
 int64_t os_timer_slack(void); /* ns */
 int os_set_timer_slack(int64_t slack);
 int os_flushes_denormals(void); /* 1 or 0; -ENOSYS on a processor that is not known here */
-void os_flush_denormals(bool flush);
+uint64_t os_denormals(void);            /* the bits that say so, */
+void os_set_denormals(uint64_t bits);   /* as they were, or all */
 
 #endif

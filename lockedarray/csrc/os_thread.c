@@ -103,7 +103,12 @@ int os_flushes_denormals(void)
     return (control() & FLUSH) == FLUSH;
 }
 
-void os_flush_denormals(bool flush)
+uint64_t os_denormals(void)
 {
-    set_control(flush ? control() | FLUSH : control() & ~(uint64_t)FLUSH);
+    return control() & FLUSH;
+}
+
+void os_set_denormals(uint64_t bits)
+{
+    set_control((control() & ~(uint64_t)FLUSH) | (bits & FLUSH));
 }

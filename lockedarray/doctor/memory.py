@@ -112,7 +112,7 @@ def place(machine: Machine) -> Verdict:
 
 def control_group(machine: Machine) -> Verdict:
     machine.text("proc/meminfo")
-    tightest = min(room._bounds(machine.root), default=None)
+    tightest = min(room.bounds(machine.root), default=None)
     if tightest is None:
         raise ValueError("/proc/meminfo has no MemAvailable")
     if tightest.left >= room.LARGE:

@@ -127,7 +127,10 @@ def cpu_dma_latency(machine: Machine) -> Verdict:
         return Verdict("unknown", "it could not be tried")
     if error == errno.ENOENT and not machine.outside:
         return Verdict("unknown", "this kernel has no /dev/cpu_dma_latency")
-    return Verdict("warn", f"cannot be opened: {os.strerror(error)}", _device_fix(machine))
+    finding = f"cannot be opened: {os.strerror(error)}"
+    if error in (errno.EACCES, errno.EPERM, errno.ENOENT):
+        return Verdict("warn", finding, _device_fix(machine))
+    return Verdict("unknown", finding)
 
 
 def _rtprio(machine: Machine) -> tuple[int, int]:

@@ -118,12 +118,12 @@ QUESTIONS = (
     ),
     Question(
         "compact_unevictable_allowed",
-        "Where it is not 0, compaction moves locked pages too, and the next touch of each is a minor fault.",
+        "Under 1 compaction moves locked pages too; a loop that touches one meanwhile faults and waits.",
         unevictable,
     ),
     Question(
         "proactive compaction",
-        "The kernel moves pages about in the background, and the next touch of each is a minor fault.",
+        "The kernel moves pages about in the background; a loop that touches one meanwhile faults and waits.",
         proactive,
     ),
     Question(

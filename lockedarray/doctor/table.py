@@ -21,7 +21,7 @@ def table(report: Report, width: int = 80, colour: bool = False, everything: boo
     report : Report
         What was found.
     width : int
-        Columns; no line is wider but for a word that is.
+        Columns; from 70 on no line is wider.
     colour : bool
         Whether the states are coloured, as terminals understand it.
     everything : bool

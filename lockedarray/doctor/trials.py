@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from .. import limits
 from ..arrays import empty
-from ..errors import LockError
 
 CPU_DMA_LATENCY = "/dev/cpu_dma_latency"
 UNTRIED = -1
@@ -53,7 +52,7 @@ def _memlock_lifted() -> bool:
 def _lock_page() -> int:
     try:
         empty(1, "u1")
-    except LockError as error:
+    except OSError as error:  # a LockError is one
         return error.errno or UNTRIED
     except MemoryError:
         return errno.ENOMEM
