@@ -178,7 +178,7 @@ MUTATIONS = [
         "stack.c",
         "os_write_to(at - os_page()) == 0",
         "at > 0",
-        "test_thread.py",
+        "test_stack.py",
     ),
     Mutation(
         "fork repair removed", "registry.c", "    repair(locked);\n", "    (void)repair;\n", "test_arrays.py"

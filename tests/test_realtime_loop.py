@@ -94,7 +94,8 @@ def collections() -> int:
     return sum(generation["collections"] for generation in gc.get_stats())
 
 
-def once(seconds: float, heap: bool, fork: bool, deep: int, steps: dict[str, Any]) -> dict[str, Any]:
+def found(seconds: float, heap: bool, fork: bool, deep: int, steps: dict[str, Any]) -> dict[str, Any]:
+    """What a loop came to, warm, with these steps of realtime."""
     blocks = round(seconds / PERIOD)
     loop = Loop(blocks + WARM, heap)
     trial, beats = la.Periodic(PERIOD, history=0), la.Periodic(PERIOD, history=blocks)
@@ -105,29 +106,20 @@ def once(seconds: float, heap: bool, fork: bool, deep: int, steps: dict[str, Any
         with child_alive() if fork else nullcontext():
             moved = pages_moved()
             loop.deep = deep
-            with la.page_faults() as faults:
+            with la.page_faults() as counted:
                 loop.play(beats, blocks)
             moved = pages_moved() - moved
         collected = collections() - collected
         rings = bool((loop.quiet > 0).any())
     return {
-        "faults": faults.total,
-        "source": faults.source,
+        "faults": counted.total,
+        "source": counted.source,
         "moved": moved,
         "wakeups": beats.wakeups,
         "collections": collected,
         "rings": rings,
         "refused": [step.name for step in rt.steps if not step.ok],
     }
-
-
-def several(seconds: float, heap: bool, fork: bool, deep: int, steps: dict[str, Any]) -> dict[str, Any]:
-    """What a run came to; another where there were faults while the kernel moved pages."""
-    for _ in range(TRIALS):
-        found = once(seconds, heap, fork, deep, steps)
-        if not found["faults"] or not found["moved"]:
-            break
-    return found
 
 
 def told(
@@ -140,25 +132,27 @@ def told(
     limits: str = "true",
     **steps: Any,
 ) -> dict[str, Any]:
-    """What `several` finds in the main thread of a process of its own."""
+    """What is `found` in the main thread of a process of its own."""
     arguments = seconds, heap, fork, deep, steps
-    program = f"import json, test_realtime_loop as t; print(json.dumps(t.several{arguments}))"
+    program = f"import json, test_realtime_loop as t; print(json.dumps(t.found{arguments}))"
     return json.loads(run(program, who=who, limits=limits))
 
 
-def no_fault(found: dict[str, Any]) -> bool:
-    if found["faults"] and found["source"] == "rusage":
-        pytest.skip("needs perf's counter: getrusage counts what mmap brings in as well")
-    if found["faults"] and found["moved"]:
-        pytest.skip("needs a kernel that moves no pages for some seconds (vm.compaction_proactiveness=0)")
-    return found["faults"] == 0
+def faults(seconds: float = SHORT, **settings: Any) -> int:
+    """How many a loop took; a run with some, while the kernel moved pages, is repeated."""
+    for _ in range(TRIALS):
+        it = told(seconds, **settings)
+        assert it["wakeups"] == round(seconds / PERIOD)
+        if it["faults"] and it["source"] == "rusage":
+            pytest.skip("needs perf's counter: getrusage counts what mmap brings in as well")
+        if not it["faults"] or not it["moved"]:
+            return it["faults"]
+    pytest.skip("needs a kernel that moves no pages for some seconds (vm.compaction_proactiveness=0)")
 
 
 @pytest.mark.no_limit
 def test_no_page_fault() -> None:
-    found = told(2.0)
-    assert no_fault(found), found
-    assert found["wakeups"] == round(2.0 / PERIOD)
+    assert faults(2.0) == 0
     unlocked = told(1.0, lock_memory=False)["faults"]
     assert unlocked > 5, "the control: what the interpreter allocates"
     plain = told(1.0, heap=False, lock_memory=False)["faults"]
@@ -177,15 +171,13 @@ def test_where_only_so_much_may_be_locked() -> None:
 
 @pytest.mark.no_limit
 def test_beside_a_forked_child() -> None:
-    found = told(fork=True)
-    assert no_fault(found), found
+    assert faults(fork=True) == 0
     assert told(fork=True, lock_memory=False)["faults"] > 20, "the control"
 
 
 @pytest.mark.no_limit
 def test_calls_that_go_deep() -> None:
-    found = told(deep=DEEP)
-    assert no_fault(found), found
+    assert faults(deep=DEEP) == 0
     assert told(deep=DEEP, stack=None)["faults"] >= 8, "the control"
 
 
