@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 
 import pytest
@@ -13,6 +14,7 @@ from lockedarray.limits import limit_counts
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "locks(nbytes): needs to lock so much memory")
+    config.addinivalue_line("markers", "full: takes long; LOCKEDARRAY_TESTS=full runs it, as CI does")
     config.addinivalue_line("markers", "no_limit: needs to lock all of the process's memory")
 
 
@@ -23,6 +25,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             la.empty(marker.args[0], "u1")
         except la.LockError:
             pytest.skip(f"needs to lock {marker.args[0]:,} bytes")
+    if item.get_closest_marker("full") and os.environ.get("LOCKEDARRAY_TESTS") != "full":
+        pytest.skip("needs LOCKEDARRAY_TESTS=full, for it takes long")
     if item.get_closest_marker("no_limit") and limit_counts():
         pytest.skip("needs to lock without a limit: RLIMIT_MEMLOCK unlimited, or CAP_IPC_LOCK")
 

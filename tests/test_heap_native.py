@@ -40,6 +40,7 @@ def run(*command: str | Path, seconds: int = 60) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("threads", [1, 8])
 @pytest.mark.parametrize("percent", [50, 75, 100])
 def test_random_use(tmp_path: Path, threads: int, percent: int) -> None:
@@ -56,6 +57,7 @@ def test_under_address_sanitizer(tmp_path: Path, threads: int) -> None:
     assert ran.returncode == 0, ran.stdout
 
 
+@pytest.mark.full
 def test_eight_threads_under_thread_sanitizer(tmp_path: Path, thread_sanitizer: list[str]) -> None:
     program = compiled(tmp_path, "-O1", "-g", "-fsanitize=thread")
     ran = run(*thread_sanitizer, program, str(50_000 * TIMES), "8", "75")
@@ -111,6 +113,7 @@ LEFT_OUT = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("what", LEFT_OUT)
 def test_what_is_left_out_is_noticed(tmp_path: Path, what: str) -> None:
     program = compiled(tmp_path, "-O2", core=mutant(tmp_path, *LEFT_OUT[what]))
@@ -128,6 +131,7 @@ RELAXED = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("what", RELAXED)
 def test_a_relaxed_order_is_a_race(tmp_path: Path, thread_sanitizer: list[str], what: str) -> None:
     core = mutant(tmp_path, *RELAXED[what])

@@ -47,6 +47,7 @@ def test_after():
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("fault", FAULTS)
 def test_numpy_suite_notices(fault: str, tmp_path: Path) -> None:
     line, said = FAULTS[fault]

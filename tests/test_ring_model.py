@@ -32,6 +32,7 @@ def check(directory: Path, *macros: str, optimized: str = "-O0") -> str:
     return ""
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "sizes",
     [
