@@ -109,15 +109,10 @@ class Realtime:
         return "\n".join(_lines(self.steps)) if self.steps else "realtime, not entered"
 
     def __repr__(self) -> str:
-        refused = [step.name for step in self.steps if not step.ok]
-        state = (
-            "not entered"
-            if not self.steps
-            else f"without {', '.join(refused)}"
-            if refused
-            else "all as asked"
-        )
-        return f"<realtime, {state}>"
+        if not self.steps:
+            return "<realtime, not entered>"
+        refused = ", ".join(step.name for step in self.steps if not step.ok)
+        return f"<realtime, {f'without {refused}' if refused else 'all as asked'}>"
 
 
 def realtime(
