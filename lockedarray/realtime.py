@@ -138,7 +138,9 @@ def realtime(
     interval, idle latency, timer slack, denormals, processors, scheduler. What cannot be had is left
     as it is, and `Realtime.steps` says why and what to do. Collection, switch interval and memory
     belong to the process: the first thread in sets them, the last one out restores them. Objects
-    that were frozen (`gc.freeze`) stay so. A stack that was touched stays touched.
+    that were frozen (`gc.freeze`) stay so. A stack that was touched stays touched. A thread or
+    process that is started in the block inherits scheduler, processors, timer slack and
+    flush-to-zero from this thread: start the others before.
 
     Entering takes as long as `lock_all` does for memory, and a collection; system calls; allocates.
 

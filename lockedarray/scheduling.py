@@ -68,7 +68,7 @@ class Scheduler(Setting):
             return _deadline_refused(code, reason)
         soft, hard = resource.getrlimit(resource.RLIMIT_RTPRIO)
         wanted = self._wanted.priority
-        figures = f"RLIMIT_RTPRIO is {soft} (hard limit {hard})"
+        figures = f"RLIMIT_RTPRIO is {_bound(soft)} (hard limit {_bound(hard)})"
         if soft != resource.RLIM_INFINITY and wanted > soft and not place.capable(_CAP_SYS_NICE):
             if hard == resource.RLIM_INFINITY or wanted <= hard:
                 shell = f"resource.setrlimit(resource.RLIMIT_RTPRIO, ({wanted}, {hard}))"
@@ -254,6 +254,10 @@ def _latency_refused(code: int) -> Refused:
         f"Put the line '{rule}' into /etc/udev/rules.d/99-cpu-dma-latency.rules, reboot, and be in the "
         "group audio",
     )
+
+
+def _bound(limit: int) -> str:
+    return "unlimited" if limit == resource.RLIM_INFINITY else str(limit)
 
 
 def _listed(cpus: Iterable[int]) -> str:

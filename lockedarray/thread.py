@@ -93,6 +93,16 @@ def prefault_stack(nbytes: SupportsIndex = 1 << 20) -> int:
     return lib.stack_prefault(min(depth, sys.maxsize))
 
 
+class _Flushing(threading.local):
+    """How many of a thread's blocks flush denormals, and what it did before the first."""
+
+    depth = 0
+    before = 0
+
+
+_flushing = _Flushing()
+
+
 class FlushDenormals:
     """What `flush_denormals` returns: in force in its thread until `end` or the end of ``with``."""
 
@@ -100,12 +110,14 @@ class FlushDenormals:
         flushes = lib.os_flushes_denormals()
         if flushes < 0:
             raise refused("flush_denormals on this processor", -flushes, 0)
-        self._before = lib.os_denormals()
+        if _flushing.depth == 0:
+            _flushing.before = lib.os_denormals()
+        _flushing.depth += 1
         self._thread: int | None = threading.get_ident()
         lib.os_set_denormals(ALL_DENORMALS)
 
     def end(self) -> None:
-        """Set the thread back to what it did before, once.
+        """Set the thread back to what it did before, once; of several the last one does.
 
         Raises
         ------
@@ -117,7 +129,9 @@ class FlushDenormals:
         if self._thread != threading.get_ident():
             raise RuntimeError("flush_denormals() must be ended in the thread that it was called in")
         self._thread = None
-        lib.os_set_denormals(self._before)
+        _flushing.depth -= 1
+        if _flushing.depth == 0:
+            lib.os_set_denormals(_flushing.before)
 
     def __enter__(self) -> Self:
         return self
@@ -191,8 +205,9 @@ def start_thread(
     target, args, kwargs, name, daemon
         As `threading.Thread` takes them.
     stack_bytes : int
-        From 32 KiB on. Python code that calls itself wants some 0.5 KiB a level, a regular
-        expression or a call into other libraries more.
+        From 32 KiB on; the C library may reuse a stack of up to four times that. Python code that
+        calls itself wants some 0.5 KiB a level, a regular expression or a call into other libraries
+        more.
     on_error : {"raise", "warn"}
         What a refused lock means: with ``"warn"`` the stack is only resident.
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import lockedarray as la
+from lockedarray._native import lib
 from thread_settings import denormals, float_control, set_float_control, unchanged
 
 FLUSHED, COMPUTED = {False}, {True}
@@ -148,3 +149,13 @@ def test_denormals_are_slow_and_flushed_ones_are_not() -> None:
             pytest.skip(f"needs a processor that is slow at denormals: {computed / normal:.1f} times here")
         assert flushed < 2 * normal
         assert computed > 5 * flushed
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_two_the_last_one_to_end_restores(first: int) -> None:
+    before = lib.os_denormals()
+    both = [la.flush_denormals(), la.flush_denormals()]
+    both[first].end()
+    assert lib.os_flushes_denormals() == 1
+    both[1 - first].end()
+    assert lib.os_denormals() == before
