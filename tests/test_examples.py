@@ -76,6 +76,7 @@ def test_fast_run_equals_the_offline_computation(tmp_path: Path) -> None:
     assert voice_offline.same_bits(read(tmp_path / "out.wav"), expected(VOICE))
 
 
+@pytest.mark.full
 @pytest.mark.locks(64 << 10)
 def test_paced_run(tmp_path: Path) -> None:
     begin = time.monotonic()
@@ -352,6 +353,7 @@ def test_a_time_that_is_none(path: Path, seconds: str) -> None:
     assert seconds in err
 
 
+@pytest.mark.full
 @pytest.mark.locks(1 << 20)
 @pytest.mark.parametrize("name", ["c_callback", "history_readers", "parameters", "realtime_process"])
 def test_stopped_by_hand(name: str) -> None:

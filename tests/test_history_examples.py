@@ -59,6 +59,7 @@ def children(process: int) -> list[int]:
     return [int(child) for child in text.split()]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("dies", ["parent", "reader"])
 def test_history_readers_of_whom_one_is_killed(dies: str) -> None:
     with start(EXAMPLES / "history_readers.py", "--seconds", 3) as process:
