@@ -235,8 +235,7 @@ def start_thread(
     Examples
     --------
     >>> import lockedarray as la
-    >>> thread = la.start_thread(print, ("from a locked stack",))
-    >>> thread.join()
+    >>> la.start_thread(print, ("from a locked stack",)).join()
     from a locked stack
     """
     size = operator.index(stack_bytes)
