@@ -6,7 +6,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -28,3 +29,20 @@ def told_by_child(do: Callable[[], object]) -> Any:
         answer = pipe.read()
     assert os.waitpid(pid, 0)[1] == 0, "the child hung or died"
     return json.loads(answer)
+
+
+@contextmanager
+def child_alive() -> Iterator[None]:
+    """A forked child that does nothing until the block is left."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    os.close(reading)
+    try:
+        yield
+    finally:
+        os.close(writing)
+        os.waitpid(child, 0)

@@ -8,33 +8,16 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import lockedarray as la
+from forks import child_alive
 from smaps import PAGE, address, vm_lck
 
 PAGES = 256
-
-
-@contextmanager
-def child_alive() -> Iterator[None]:
-    """A forked child that does nothing until the block is left."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(writing)
-        os.read(reading, 1)
-        os._exit(0)
-    os.close(reading)
-    try:
-        yield
-    finally:
-        os.close(writing)
-        os.waitpid(child, 0)
 
 
 def python_loop(rounds: int = 20000) -> float:

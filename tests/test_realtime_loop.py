@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 
 import lockedarray as la
+from forks import child_alive
 from places import run
 
 FRAMES, CHANNELS = 64, 8
@@ -65,23 +64,6 @@ class Loop:
 def nested(depth: int) -> int:
     """Python that C calls, that Python calls, and so on: each takes its part of the stack."""
     return max(map(nested, (depth - 1,))) if depth > 0 else 0
-
-
-@contextmanager
-def child_alive() -> Iterator[None]:
-    """A forked child that does nothing until the block is left."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(writing)
-        os.read(reading, 1)
-        os._exit(0)
-    os.close(reading)
-    try:
-        yield
-    finally:
-        os.close(writing)
-        os.waitpid(child, 0)
 
 
 def pages_moved() -> int:
