@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 
 from ._native import lib
 from .process import LockAll, check_lock_all
 from .setting import Refused, Setting
 from .sizes import spoken
-from .thread import ALL_DENORMALS, prefault_stack
+from .thread import FlushDenormals, prefault_stack
 
 
 class AllMemory(Setting):
@@ -45,12 +46,12 @@ class Stack(Setting):
         self._touched = 0
 
     def now(self) -> str:
-        return f"{self._touched >> 10} KiB touched"
+        return f"{spoken(self._touched)} touched"
 
     def take(self) -> None:
         self._touched = prefault_stack(self._nbytes)
         # Another thread's stack does not grow: less is all of it, then.
-        short = self._touched < self._nbytes - self._nbytes % (1 << 12)
+        short = self._touched < self._nbytes - self._nbytes % resource.getpagesize()
         if short and threading.current_thread() is threading.main_thread():
             raise Refused(
                 0,
@@ -67,7 +68,7 @@ class Denormals(Setting):
     asked = "flushed to zero"
 
     def __init__(self) -> None:
-        self._before: int | None = None
+        self._held: FlushDenormals | None = None
 
     def now(self) -> str:
         return self.asked if lib.os_flushes_denormals() == 1 else "computed"
@@ -75,10 +76,10 @@ class Denormals(Setting):
     def take(self) -> None:
         if lib.os_flushes_denormals() < 0:
             raise Refused(0, "this processor has no flush-to-zero that is known here", "Leave the step out")
-        self._before = lib.os_denormals()
-        lib.os_set_denormals(ALL_DENORMALS)
+        self._held = FlushDenormals()  # first: what is interrupted is undone too
+        self._held._begin()
 
     def undo(self) -> None:
-        if self._before is not None:
-            lib.os_set_denormals(self._before)
-            self._before = None
+        if self._held is not None:
+            self._held.end()
+            self._held = None

@@ -14,8 +14,7 @@ from . import _native
 from ._native import ffi, lib
 from .errors import check_room, lock_or_warn, refused
 
-ALL_DENORMALS = 2**64 - 1
-"""To `os_set_denormals`: every bit that there is for it."""
+_ALL_DENORMALS = 2**64 - 1  # every bit that the processor has for it
 _SMALLEST_STACK = 32 << 10  # what threading.stack_size takes
 
 
@@ -94,27 +93,28 @@ def prefault_stack(nbytes: SupportsIndex = 1 << 20) -> int:
 
 
 class _Flushing(threading.local):
-    """How many of a thread's blocks flush denormals, and what it did before the first."""
+    """The blocks of a thread that flush denormals, and what it did before the first."""
 
-    depth = 0
-    before = 0
-
-
-_flushing = _Flushing()
+    def __init__(self) -> None:
+        self.blocks: set[FlushDenormals] = set()
+        self.before = 0
 
 
 class FlushDenormals:
     """What `flush_denormals` returns: in force in its thread until `end` or the end of ``with``."""
 
     def __init__(self) -> None:
+        self._thread: int | None = None
+
+    def _begin(self) -> None:
         flushes = lib.os_flushes_denormals()
         if flushes < 0:
             raise refused("flush_denormals on this processor", -flushes, 0)
-        if _flushing.depth == 0:
+        if not _flushing.blocks:
             _flushing.before = lib.os_denormals()
-        _flushing.depth += 1
-        self._thread: int | None = threading.get_ident()
-        lib.os_set_denormals(ALL_DENORMALS)
+        self._thread = threading.get_ident()
+        _flushing.blocks.add(self)
+        lib.os_set_denormals(_ALL_DENORMALS)
 
     def end(self) -> None:
         """Set the thread back to what it did before, once; of several the last one does.
@@ -128,10 +128,10 @@ class FlushDenormals:
             return
         if self._thread != threading.get_ident():
             raise RuntimeError("flush_denormals() must be ended in the thread that it was called in")
-        self._thread = None
-        _flushing.depth -= 1
-        if _flushing.depth == 0:
+        if _flushing.blocks <= {self}:
             lib.os_set_denormals(_flushing.before)
+        _flushing.blocks.discard(self)
+        self._thread = None  # last: interrupted before, it can be ended again
 
     def __enter__(self) -> Self:
         return self
@@ -143,6 +143,9 @@ class FlushDenormals:
         trace: TracebackType | None,
     ) -> None:
         self.end()
+
+
+_flushing = _Flushing()
 
 
 def flush_denormals() -> FlushDenormals:
@@ -180,7 +183,9 @@ def flush_denormals() -> FlushDenormals:
     >>> float(silence[0])
     0.0
     """
-    return FlushDenormals()
+    flushing = FlushDenormals()
+    flushing._begin()
+    return flushing
 
 
 def start_thread(

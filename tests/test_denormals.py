@@ -159,3 +159,18 @@ def test_of_two_the_last_one_to_end_restores(first: int) -> None:
     assert lib.os_flushes_denormals() == 1
     both[1 - first].end()
     assert lib.os_denormals() == before
+
+
+@pytest.mark.parametrize("realtime_ends_first", [False, True])
+def test_overlapping_a_realtime(realtime_ends_first: bool) -> None:
+    before = lib.os_denormals()
+    flushing = la.flush_denormals()
+    rt = la.realtime(lock_memory=False, cpu_dma_latency=None)
+    rt.__enter__()
+    ends = [flushing.end, lambda: rt.__exit__(None, None, None)]
+    if realtime_ends_first:
+        ends.reverse()
+    ends[0]()
+    assert lib.os_flushes_denormals() == 1
+    ends[1]()
+    assert lib.os_denormals() == before

@@ -103,7 +103,7 @@ def test_at_each_point_of_locking_memory(call: str, file: str) -> None:
     program = INJECT.format(leaving=call == "leave", lock_memory=True, within=f"package + '/{file}'")
     points, left = json.loads(run(BEGIN + program))
     assert left == {}
-    assert points >= 3
+    assert points >= 2  # which are in this file
 
 
 def test_it_goes_before_what_the_block_raised() -> None:

@@ -33,11 +33,18 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(report.as_dict(), indent=2))
     else:
         text = table(report, columns(), _has_colours(), arguments.all)
-        encoding = sys.stdout.encoding or "ascii"  # a user's name may be more than it can take
+        encoding = (
+            getattr(sys.stdout, "encoding", None) or "ascii"
+        )  # a user's name may be more than it can take
         print(text.encode(encoding, "replace").decode(encoding))
     return 0 if report.ok else 1
 
 
 def _has_colours() -> bool:
     """Return whether standard output is a terminal whose user has nothing against colours (no-color.org)."""
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    return (
+        sys.stdout is not None
+        and sys.stdout.isatty()
+        and os.environ.get("TERM") != "dumb"
+        and not os.environ.get("NO_COLOR")
+    )

@@ -59,6 +59,8 @@ def _explained(check: Check, told: dict[str, str], width: int) -> Iterator[str]:
 
 def _sum(report: Report, width: int) -> list[str]:
     counts = f"{said(report.counts)}."
+    if report.first is None and report.counts.get("unknown"):
+        return _wrapped(f"{counts} Nothing was found, but not everything could be found out.", width)
     if report.first is None:
         return _wrapped(f"{counts} Nothing here stands in a real-time loop's way.", width)
     return _wrapped(f"{counts} First, {report.first.name}: {report.first.fix}.", width)
