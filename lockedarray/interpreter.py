@@ -20,12 +20,12 @@ class _Shared:
     def __init__(self) -> None:
         self.wishes: dict[Setting, tuple[int, int]] = {}  # by whom: its thread, and what it wants
         self.before = 0
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a finalizer may leave a block while its thread is in here
         os.register_at_fork(after_in_child=self._keep_own)
 
     def _keep_own(self) -> None:
         """Forget the threads that a forked child does not have, and what they wished."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         own = threading.get_ident()
         for who, (thread, _) in list(self.wishes.items()):
             if thread != own:
@@ -66,8 +66,7 @@ class _Collection(_Shared):
     def write(self, value: int) -> None:
         if value:
             gc.enable()
-        elif gc.isenabled():
-            gc.collect()  # what there is now does not lie about until the end
+        else:
             gc.disable()
 
 
@@ -95,6 +94,8 @@ class NoCollection(Setting):
         return "on" if gc.isenabled() else "off"
 
     def take(self) -> None:
+        if gc.isenabled():
+            gc.collect()  # what there is now does not lie about until the end
         _collection.add(self, 0)
 
     def undo(self) -> None:

@@ -127,7 +127,8 @@ def memlock_lifted() -> bool:
     soft = memlock_limit()[0]
     if soft == resource.RLIM_INFINITY:
         return True
-    beyond = lib.os_lock_beyond(soft)
+    # A refusal counts when it is repeated: another thread's lock_all may have come in between.
+    beyond = max(lib.os_lock_beyond(soft) for _ in range(3))
     # No address space of that size, or none left: no lock of ours will meet the limit there.
     return beyond == 1 if beyond >= 0 else place.capable(place.CAP_IPC_LOCK)
 

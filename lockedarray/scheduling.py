@@ -24,6 +24,7 @@ _NAMES = {
     **{number: f"SCHED_{name.upper()}" for name, number in POLICIES.items()},
 }
 _CAP_SYS_NICE = 23
+_RESET_ON_FORK = 1
 _DMA_LATENCY = "/dev/cpu_dma_latency"
 
 
@@ -45,6 +46,7 @@ class Scheduler(Setting):
     def take(self) -> None:
         self._slack = lib.os_timer_slack()
         self._before = _current()
+        self._wanted.flags = self._before.flags & _RESET_ON_FORK  # which not everybody may take away
         if (error := lib.os_schedule(self._wanted)) < 0:
             self._before = None
             raise self._refused(-error)

@@ -148,7 +148,7 @@ MUTATIONS = [
     Mutation(
         "everything unlocked for a moment",
         "lock_all.c",
-        "    int error = all.future ? os_lock_nothing_more() : 0;\n",
+        "    int error = all.future ? lock_on_fault(true, false) : 0;\n",
         "    int error = os_unlock_all();\n    registry_recover(refused);\n",
         "test_lock_all.py",
     ),

@@ -174,7 +174,9 @@ def test_every_way_to_start_a_process(start: str, tmp_path: os.PathLike[str]) ->
         program = os.path.join(tmp_path, "program.py")
         with open(program, "w") as file:
             file.write(textwrap.dedent(PROCESSES.format(start=start, locked=locked)))
-        environment = os.environ | {"PYTHONPATH": os.path.dirname(__file__)}
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+        }
         command = [sys.executable, program]
         ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
         assert ran.returncode == 0, ran.stderr

@@ -35,7 +35,9 @@ def run(program: str, kib: int | str, before: list[str] = ORDINARY) -> str:
     """What a program says under a limit of so many KiB, soft and hard."""
     shell = f'ulimit -l {kib} && exec "$@"'
     command = ["bash", "-c", shell, "-", *before, sys.executable, "-W", "error", "-c", BEGIN + program]
-    environment = os.environ | {"PYTHONPATH": os.path.dirname(__file__)}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+    }
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout

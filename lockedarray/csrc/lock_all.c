@@ -31,6 +31,16 @@ static bool is_in_force(void)
     return all.levels > 0 && all.epoch == registry_epoch();
 }
 
+/* mlock sets a mark on its pages and then brings them in, in two steps: a mark "on fault" set in between would leave
+   them absent, and mlock would not say so. */
+static int lock_on_fault(bool current, bool future)
+{
+    registry_close_gate();
+    int error = os_lock_all(current, future, true);
+    registry_open_gate();
+    return error;
+}
+
 /* Unlock whatever no hold covers. A hold that comes or goes meanwhile sees to its own pages. */
 static int unlock_the_rest(void)
 {
@@ -58,13 +68,14 @@ static void unlock_all_and_recover(struct refused_relock *refused)
     registry_open_gate();
 }
 
-/* munlockall would unlock live pages too. Nothing more is locked from here on, then the rest is unlocked one by
-   one. Without a future to end the first step is left out: it would need a limit above all that is mapped. */
+/* munlockall would unlock live pages too. Locking what is there on fault unlocks nothing, and ends the future; then the
+   rest is unlocked one by one. Without a future the first step is left out: it would need a limit above all that is
+   mapped. */
 static void undo(struct refused_relock *refused)
 {
     atomic_store_explicit(&in_force, false, memory_order_relaxed);
     registry_lock_everything(false);
-    int error = all.future ? os_lock_nothing_more() : 0;
+    int error = all.future ? lock_on_fault(true, false) : 0;
     if (error == 0)
         error = unlock_the_rest();
     if (error < 0)
@@ -75,7 +86,7 @@ static int apply(bool current, bool future, bool on_fault)
 {
     atomic_store_explicit(&in_force, true, memory_order_relaxed);
     registry_lock_everything(true); /* first: what is released from now on is to stay locked */
-    int error = os_lock_all(current, future, on_fault);
+    int error = on_fault ? lock_on_fault(current, future) : os_lock_all(current, future, false);
     if (error == 0) {
         all.current = current;
         all.future = future;

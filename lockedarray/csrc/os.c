@@ -97,11 +97,6 @@ int os_lock_all(bool current, bool future, bool on_fault)
     return result(mlockall(when | (on_fault ? MCL_ONFAULT : 0)));
 }
 
-int os_lock_nothing_more(void)
-{
-    return os_lock_all(true, false, true);
-}
-
 int os_unlock_all(void)
 {
     return result(munlockall());

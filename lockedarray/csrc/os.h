@@ -34,9 +34,8 @@ void os_touch(uintptr_t at, size_t bytes);   /* the same by hand, for memory kno
 int os_advise_huge(uintptr_t at, size_t bytes);
 int os_collapse_huge(uintptr_t at, size_t bytes);
 
-/* The whole process. After "nothing more" what is mapped stays locked, and what is mapped later is not. */
+/* The whole process. */
 int os_lock_all(bool current, bool future, bool on_fault);
-int os_lock_nothing_more(void);
 int os_unlock_all(void);
 int os_lock_beyond(size_t limit); /* whether one may: 1, 0, or -errno where it cannot be tried */
 

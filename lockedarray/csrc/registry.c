@@ -126,6 +126,16 @@ void registry_mark_unlocked(struct hold *hold)
     registry_leave();
 }
 
+/* Another thread may unmap the page between the two calls: asked again, it is gone. */
+static int unlock_if_mapped(uintptr_t page)
+{
+    int error = 0;
+    for (int tries = 4; tries > 0 && os_is_mapped(page); tries--)
+        if ((error = os_unlock(page, os_page())) == 0)
+            return 0;
+    return os_is_mapped(page) ? error : 0;
+}
+
 /* ENOMEM means either a hole, where there is nothing to unlock, or no map entry left to split a mapping with. */
 static int unlock_pages(uintptr_t start, uintptr_t end)
 {
@@ -133,7 +143,7 @@ static int unlock_pages(uintptr_t start, uintptr_t end)
     if (error != -ENOMEM)
         return error;
     for (uintptr_t page = start; page < end; page += os_page())
-        if (os_is_mapped(page) && (error = os_unlock(page, os_page())) < 0)
+        if ((error = unlock_if_mapped(page)) < 0)
             return error;
     return 0;
 }
@@ -276,12 +286,14 @@ void registry_recover(struct refused_relock *refused)
     struct hold *regained = NULL, *kept_out = NULL;
     *refused = (struct refused_relock){0};
     registry_enter();
-    hold_tree_move(&lost, &locked);
+    struct hold *lost_before = lost; /* which stays so: a forked child has not asked for it */
+    lost = locked;
     regain(&regained, &kept_out, false, refused);
     set_epoch(regained, registry_epoch());
     set_epoch(kept_out, NO_EPOCH);
     locked = regained;
     lost = kept_out;
+    hold_tree_move(&lost, &lost_before);
     unlock_rest(lost);
     registry_leave();
 }
