@@ -116,7 +116,8 @@ def lock_all(
     future : bool
         Lock what will be mapped.
     on_fault : bool
-        Lock pages only as they are first used, instead of bringing in all of them at once.
+        Lock pages only as they are first used, instead of bringing in all of them at once; of several
+        levels it holds if all of them ask for it.
     force : bool
         Take `future` under a limit too: whatever the process maps beyond it then fails, an
         allocation with MemoryError or worse, a new thread with RuntimeError.
@@ -161,7 +162,8 @@ def lock_all(
     """
     if not current and not future:
         raise ValueError("lock_all needs current=True, future=True or both")
-    check_lock_all(current and not on_fault, future and not force)
+    current, future, on_fault = bool(current), bool(future), bool(on_fault)
+    check_lock_all(lib.lock_all_brings_in(current, on_fault), future and not force)
     entered = LockAll(current, future, on_fault)
     try:
         entered._begin()
@@ -231,6 +233,8 @@ def relock(*, on_error: Literal["raise", "warn"] = "raise") -> int:
     ------
     LockError
         The kernel refused; nothing has been locked then.
+    MemoryError
+        `lock_all` was in force, and bringing in all of it would take more memory than there is.
 
     See Also
     --------
@@ -248,6 +252,8 @@ def relock(*, on_error: Literal["raise", "warn"] = "raise") -> int:
     0
     """
     check_policy(on_error)
+    if lib.lock_all_brings_in(False, True):
+        check_room(absent_bytes())
     result = ffi.new("struct refused_relock *")
     relocked = lib.lock_all_again(result)
     if relocked >= 0:

@@ -19,17 +19,20 @@ _SMALLEST_STACK = 32 << 10  # what threading.stack_size takes
 
 
 class _Starting:
-    """The one thread that is being started with a stack size of its own."""
+    """The one thread that is being started with a stack size of its own, and the stacks of those before."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.before: int | None = None
+        self.stacks: dict[int, _native.Lock] = {}  # that are locked, by their thread
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
         """In a forked child: whoever was starting a thread stayed behind in the parent."""
         self.lock = threading.Lock()
         self._restore()
+        for thread in set(self.stacks) - {threading.get_ident()}:
+            self.stacks.pop(thread).release()  # the C library reuses its memory
 
     def _restore(self) -> None:
         if self.before is not None:
@@ -261,10 +264,11 @@ def start_thread(
                 return
             finally:
                 ready.set()
+            _starting.stacks[threading.get_ident()] = held
             try:
                 target(*arguments, **keywords)
             finally:
-                held.release()
+                _starting.stacks.pop(threading.get_ident()).release()
 
         thread = threading.Thread(target=run, name=name, daemon=daemon)
         _starting.start(thread, size)

@@ -153,6 +153,14 @@ MUTATIONS = [
         "test_lock_all.py",
     ),
     Mutation(
+        "pages marked on fault while another thread locks",
+        "lock_all.c",
+        "    registry_close_gate();\n    int error = os_lock_all(current, future, true);\n",
+        "    registry_close_gate();\n    registry_open_gate();\n"
+        "    int error = os_lock_all(current, future, true);\n    registry_close_gate();\n",
+        "test_lock_all.py",
+    ),
+    Mutation(
         "the first end ends every level of lock_all",
         "lock_all.c",
         "if (--all.levels == 0) {",

@@ -235,6 +235,29 @@ def test_arrays_come_and_go_in_threads_meanwhile() -> None:
     assert not failures
 
 
+def test_no_array_is_left_absent() -> None:
+    """mlock marks pages and then brings them in: a mark "on fault" in between must not keep it from that."""
+    until = time.monotonic() + 4
+    absent = 0
+
+    def come_and_go() -> None:
+        while time.monotonic() < until:
+            with la.lock_all(on_fault=True):
+                pass
+
+    def make() -> None:
+        nonlocal absent
+        while time.monotonic() < until:
+            absent += not la.is_locked(la.zeros(64 * PAGE, "u1"))
+
+    threads = [threading.Thread(target=do) for do in (come_and_go, make) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert absent == 0
+
+
 def test_more_than_there_is_is_refused_before_it_is_tried() -> None:
     before = vm_lck()
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE

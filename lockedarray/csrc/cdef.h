@@ -43,6 +43,7 @@ int lock_all_enter(bool current, bool future, bool on_fault, int64_t *turn);
 void lock_all_leave(int64_t *turn, struct refused_relock *refused);
 void lock_all_leave_all(struct refused_relock *refused);
 bool lock_all_holds(int64_t turn);
+bool lock_all_brings_in(bool current, bool on_fault); /* with what is in force, or inherited */
 int64_t lock_all_again(struct refused_relock *refused); /* in a forked child: the bytes of all holds, or -errno */
 
 /* faults.c */

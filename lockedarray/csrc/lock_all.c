@@ -147,6 +147,15 @@ void lock_all_leave_all(struct refused_relock *refused)
     pthread_mutex_unlock(&mutex);
 }
 
+bool lock_all_brings_in(bool current, bool on_fault)
+{
+    pthread_mutex_lock(&mutex);
+    bool more = all.levels > 0;
+    bool brings_in = (current || (more && all.current)) && !(on_fault && (!more || all.on_fault));
+    pthread_mutex_unlock(&mutex);
+    return brings_in;
+}
+
 bool lock_all_holds(int64_t turn)
 {
     pthread_mutex_lock(&mutex);
