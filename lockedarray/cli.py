@@ -14,7 +14,7 @@ _COMMANDS = {
     "jitter": ("lockedarray.jitter.command", "how late periodic threads wake up here"),
     "map": ("lockedarray.map_command", "what of a process is locked and resident"),
 }
-INTERRUPTED = 130  # as a shell tells of a program that Ctrl-C ended
+_INTERRUPTED = 130  # as a shell tells of a program that Ctrl-C ended
 _READER_GONE = 141  # and of one that wrote to a closed pipe
 
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # what cannot be written fails here, not at the interpreter's exit
         return status
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the exit
         return _READER_GONE

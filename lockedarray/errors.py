@@ -9,11 +9,10 @@ import resource
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from . import limits, place
+from . import fixes, limits, place
 from .room import check_room as check_room
 from .sizes import spoken
 
@@ -148,7 +147,7 @@ def refused(call: str, errno: int, nbytes: int) -> Exception:
         What it was asked for; 0 where that means nothing.
     """
     if call in _LOCKING and errno in (codes.ENOMEM, codes.EPERM, codes.EAGAIN):
-        return lock_refused(errno, nbytes)
+        return lock_refused(errno, nbytes, all_at_once=call == "mlockall")
     if call in _MAPPING and errno == codes.EAGAIN:
         return lock_refused(errno, nbytes, "whatever this process maps is locked (lock_all), and ")
     subject = f"{call} of {spoken(nbytes)}" if nbytes else call
@@ -161,25 +160,21 @@ def refused(call: str, errno: int, nbytes: int) -> Exception:
     return OSError(errno, f"{subject}: {cause}")
 
 
-def lock_refused(errno: int, nbytes: int, preface: str = "") -> LockError:
-    """Return the LockError for so many bytes: which limit stands in the way, and its fix here."""
+def lock_refused(errno: int, nbytes: int, preface: str = "", all_at_once: bool = False) -> LockError:
+    """Return the LockError for so many bytes: which limit stands in the way, and its fix here.
+
+    They come on top of what is locked, unless they are all that is mapped.
+    """
     soft, hard = limits.memlock_limit()
-    locked = _locked()
-    reason, fix = _explain(errno, nbytes, locked, soft, hard)
+    locked = limits.locked_or_unknown()
+    reason, fix = _explain(errno, nbytes, 0 if all_at_once else locked, soft, hard)
     return LockError(errno, nbytes, locked, soft, hard, preface + reason, fix)
-
-
-def _locked() -> int:
-    """Return how much is locked; -1 where /proc cannot be read."""
-    with suppress(OSError):
-        return limits.locked_bytes()
-    return -1
 
 
 def future_refused() -> LockError:
     """Return the LockError for a lock_all(future=True) under a limit, which would end the process later."""
     soft, hard = limits.memlock_limit()
-    locked = _locked()
+    locked = limits.locked_or_unknown()
     reason = (
         "whatever the process maps later would fail beyond the limit, an allocation or the start of a "
         f"thread: RLIMIT_MEMLOCK is {spoken(soft)} (hard limit {spoken(hard)})"
@@ -236,12 +231,7 @@ def _fix(needed: float, hard: int) -> str:
     """Return how the limit is raised to so many bytes: up to the hard limit anyone may."""
     if needed > (math.inf if hard == resource.RLIM_INFINITY else hard):
         return f"To raise the limit, {place.find().fix}"
-    value = "resource.RLIM_INFINITY" if hard == resource.RLIM_INFINITY else str(hard)
-    shell = "unlimited" if hard == resource.RLIM_INFINITY else str(hard // 1024)
-    return (
-        f"To raise the soft limit, call lockedarray.set_memlock_limit({value}) first, "
-        f"or 'ulimit -S -l {shell}' in the shell that starts the program"
-    )
+    return f"To raise the soft limit, {fixes.soft_limit('memlock', hard)}"
 
 
 class _Mappings(NamedTuple):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import resource
-import threading
 
 from ._native import lib
-from .process import LockAll, check_lock_all
+from .process import LockAll
 from .setting import Refused, Setting
 from .sizes import spoken
 from .thread import FlushDenormals, prefault_stack
@@ -25,7 +24,6 @@ class AllMemory(Setting):
         return self.asked if self._held is not None and self._held.active else "not locked"
 
     def take(self) -> None:
-        check_lock_all(True, True)
         self._held = LockAll(True, True, False)  # first: what is interrupted is undone too
         self._held._begin()
 
@@ -36,7 +34,7 @@ class AllMemory(Setting):
 
 
 class Stack(Setting):
-    """The thread's stack, touched; there is nothing to undo."""
+    """The thread's stack, touched."""
 
     name = "stack"
 
@@ -50,15 +48,17 @@ class Stack(Setting):
 
     def take(self) -> None:
         self._touched = prefault_stack(self._nbytes)
-        # Another thread's stack does not grow: less is all of it, then.
+        # A stack that is mapped as a whole does not grow: less is all of it, then.
         short = self._touched < self._nbytes - self._nbytes % resource.getpagesize()
-        if short and threading.current_thread() is threading.main_thread():
+        if short and lib.stack_grows():
             raise Refused(
                 0,
-                "the stack of the main thread may not grow further (RLIMIT_STACK, or where it is locked "
-                "RLIMIT_MEMLOCK)",
+                "the stack may not grow further (RLIMIT_STACK, or where it is locked RLIMIT_MEMLOCK)",
                 "Ask for less (stack=), or start the program after 'ulimit -s unlimited'",
             )
+
+    def undo(self) -> None:
+        """Nothing: what was touched stays part of the stack."""
 
 
 class Denormals(Setting):

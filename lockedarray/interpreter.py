@@ -6,11 +6,12 @@ import gc
 import os
 import sys
 import threading
+from abc import ABC, abstractmethod
 
 from .setting import Setting
 
 
-class _Shared:
+class _Shared(ABC):
     """A setting of the process that several threads may want at once.
 
     The first one's coming sets it, the last one's going restores what was before, unless somebody
@@ -50,11 +51,13 @@ class _Shared:
         wishes = [wish for who, (_, wish) in self.wishes.items() if who is not but]
         return min(wishes, default=self.before)
 
+    @abstractmethod
     def read(self) -> int:
-        raise NotImplementedError
+        """Return what is in force."""
 
+    @abstractmethod
     def write(self, value: int) -> None:
-        raise NotImplementedError
+        """Set it."""
 
 
 class _Collection(_Shared):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import math
 import operator
-import re
 import resource
 from pathlib import Path
 
 from . import place
 from ._native import lib
+from .proc_text import status_bytes
 from .sizes import spoken
 
 _LARGEST = 2**63 - 1
@@ -106,11 +106,15 @@ def locked_bytes() -> int:
     >>> la.locked_bytes() % 1024
     0
     """
-    status = Path("/proc/self/status").read_text(errors="replace")
-    found = re.search(r"^VmLck:\s*(\d+) kB$", status, re.MULTILINE)
-    if found is None:
-        raise OSError(errno.ENODATA, "/proc/self/status has no VmLck")
-    return int(found[1]) * 1024
+    return status_bytes(Path("/proc/self/status").read_text(errors="replace"), "VmLck")
+
+
+def locked_or_unknown() -> int:
+    """Return `locked_bytes`, or -1 where /proc cannot be read."""
+    try:
+        return locked_bytes()
+    except (OSError, ValueError):
+        return -1
 
 
 def limit_counts() -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .extent import Extent
+from .proc_text import mapping_uses
 
 _LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ (\S+) \d+ *(.*)")
 # Shared memory without a file of its own: it has no disk behind it, and anyone may write to it.
@@ -76,26 +77,28 @@ def mappings(pages: Extent) -> Iterator[Mapping]:
 
 
 def mapped_bytes() -> int:
-    """Return how much address space is mapped, as mlockall counts it against the limit."""
-    pages = Path("/proc/self/statm").read_text().split(" ", 1)[0]
+    """Return how much address space is mapped, as mlockall counts it; 0 where /proc cannot be read."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split(" ", 1)[0]
+    except OSError:
+        return 0
     return int(pages) * resource.getpagesize()
 
 
 def absent_bytes() -> int:
-    """Return how much of what can be accessed is not resident: what mlockall has to bring in."""
-    absent = size = resident = 0
-    accessible = False
-    for line in Path("/proc/self/smaps").read_text(errors="replace").splitlines():
-        key, _, rest = line.partition(" ")
-        if key == "Size:":
-            size = int(rest.split()[0])
-        elif key == "Rss:":
-            resident = int(rest.split()[0])
-        elif key == "VmFlags:":
-            absent += size - resident if accessible and "io" not in rest.split() else 0
-        elif not key.endswith(":"):
-            accessible = rest[:2] != "--"
-    return absent * 1024
+    """Return how much mlockall has to bring in: what can be accessed and is not resident.
+
+    0 where /proc cannot be read, and with it MemAvailable cannot either.
+    """
+    try:
+        smaps = Path("/proc/self/smaps").read_text(errors="surrogateescape")
+    except OSError:
+        return 0
+    return sum(
+        use.end - use.start - use.resident
+        for use in mapping_uses(smaps.splitlines())
+        if use.permissions[:2] != "--" and "io" not in use.flags
+    )
 
 
 def _file_system(device: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import re
-import resource
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .proc_text import MappingUse, limit, mapping_uses, status_bytes
+
 _PROC = Path("/proc")
-_HEADER = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \d+ *(.*)")
 
 
 @dataclass(frozen=True)
@@ -103,30 +103,30 @@ def read(pid: int) -> MemoryMap:
     """
     proc = _PROC / str(pid)
     try:
-        status = dict(re.findall(r"^(\w+):\s*(.*)$", (proc / "status").read_text(errors="replace"), re.M))
+        status = (proc / "status").read_text(errors="replace")
         smaps = (proc / "smaps").read_text(errors="surrogateescape")
         limits = (proc / "limits").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        raise ProcessLookupError(errno.ESRCH, f"there is no process {pid} here") from None
+        where = "here" if (_PROC / "self").exists() else "to be seen: /proc is not mounted"
+        raise ProcessLookupError(errno.ESRCH, f"there is no process {pid} {where}") from None
     except PermissionError:
         raise PermissionError(
             errno.EACCES,
             f"the mappings of process {pid} may not be read: that takes the right to trace it, "
             "which its own user has, and root with CAP_SYS_PTRACE",
         ) from None
-    if "VmRSS" not in status:  # such a process may be read by anyone, and has nothing to read
-        ended = status.get("State", "").startswith(("Z", "X"))
+    words = dict(re.findall(r"^(\w+):\s*(.*)$", status, re.MULTILINE))
+    if "VmRSS" not in words:  # such a process may be read by anyone, and has nothing to read
+        ended = words.get("State", "").startswith(("Z", "X"))
         what = "has ended" if ended else "is a thread of the kernel's"
-        raise ValueError(f"process {pid} ({status['Name']}) {what}: it has no memory of its own")
-    soft, hard = _memlock(limits)
+        raise ValueError(f"process {pid} ({words['Name']}) {what}: it has no memory of its own")
     return MemoryMap(
         pid,
-        status["Name"],
-        tuple(_rows(smaps.splitlines())),
-        _bytes(status["VmLck"]),
-        _bytes(status["VmRSS"]),
-        soft,
-        hard,
+        words["Name"],
+        tuple(map(_row, mapping_uses(smaps.splitlines()))),
+        status_bytes(status, "VmLck"),
+        status_bytes(status, "VmRSS"),
+        *limit(limits, "Max locked memory"),
     )
 
 
@@ -138,32 +138,18 @@ def merged(rows: Iterable[Row]) -> list[Row]:
     return sorted(by_name.values(), key=lambda row: (-row.resident, -row.size, row.name))
 
 
-def _rows(lines: Iterable[str]) -> Iterator[Row]:
-    """Yield the mappings of smaps; VmFlags ends each."""
-    row = Row("", 0, 0, "", 0, 0, 0, 0, 0)
-    for line in lines:
-        key, _, value = line.partition(":")
-        if found := _HEADER.fullmatch(line):
-            start, end = int(found[1], 16), int(found[2], 16)
-            # The kernel writes a line break in a name as \012.
-            name = found[4].replace("\\012", "\n") or "[anonymous]"
-            row = Row(name, start, end, found[3], 1, end - start, 0, 0, 0)
-        elif key == "Rss":
-            row = replace(row, resident=_bytes(value))
-        elif key == "VmFlags":
-            # Not what Locked: says, which is a share: half of a page that two mappings have.
-            if "lo" in value.split():
-                row = replace(row, locked=row.size, resident_locked=row.resident)
-            yield row
-
-
-def _bytes(kilobytes: str) -> int:
-    return int(kilobytes.split()[0]) * 1024
-
-
-def _memlock(limits: str) -> tuple[int, int]:
-    found = re.search(r"^Max locked memory\s+(\S+)\s+(\S+)", limits, re.M)
-    if found is None:
-        raise OSError(errno.ENODATA, "/proc/PID/limits has no locked memory")
-    soft, hard = (resource.RLIM_INFINITY if word == "unlimited" else int(word) for word in found.groups())
-    return soft, hard
+def _row(use: MappingUse) -> Row:
+    size = use.end - use.start
+    # Not what Locked: says, which is a share: half of a page that two mappings have.
+    locked = "lo" in use.flags
+    return Row(
+        use.name or "[anonymous]",
+        use.start,
+        use.end,
+        use.permissions,
+        1,
+        size,
+        use.resident,
+        size if locked else 0,
+        use.resident if locked else 0,
+    )

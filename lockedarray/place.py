@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 ROOT = Path("/")
 CAP_FOWNER = 3
 CAP_IPC_LOCK = 14
+CAP_SYS_NICE = 23
 
 Kind = Literal["login", "service", "user service", "docker", "podman", "kubernetes", "container"]
 
@@ -27,7 +28,7 @@ _ENGINES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 )
 
 
-class _Setting(NamedTuple):
+class _Spelling(NamedTuple):
     """How a limit is written where it can be raised, and the capability that is a way past it."""
 
     value: str  # as limits.d writes it
@@ -39,9 +40,9 @@ class _Setting(NamedTuple):
 
 Limit = Literal["memlock", "rtprio"]
 
-_SETTINGS: dict[Limit, _Setting] = {
-    "memlock": _Setting("unlimited", "LimitMEMLOCK=infinity", "-1:-1", "-1", "IPC_LOCK"),
-    "rtprio": _Setting("99", "LimitRTPRIO=99", "99:99", "99", "SYS_NICE"),
+_SPELLINGS: dict[Limit, _Spelling] = {
+    "memlock": _Spelling("unlimited", "LimitMEMLOCK=infinity", "-1:-1", "-1", "IPC_LOCK"),
+    "rtprio": _Spelling("99", "LimitRTPRIO=99", "99:99", "99", "SYS_NICE"),
 }
 
 
@@ -76,62 +77,62 @@ class Place:
         limit : {"memlock", "rtprio"}
             On locked memory, or on real-time priorities.
         """
-        setting = _SETTINGS[limit]
+        words = _SPELLINGS[limit]
         if self.kind == "login":
-            return self._login(limit, setting)
+            return self._login(limit, words)
         if self.kind in ("service", "user service"):
-            return self._service(setting)
+            return self._service(words)
         if self.kind == "kubernetes":
-            return self._pod(setting)
-        return self._container(limit, setting)
+            return self._pod(words)
+        return self._container(limit, words)
 
-    def _login(self, limit: Limit, setting: _Setting) -> str:
+    def _login(self, limit: Limit, words: _Spelling) -> str:
         fix = (
-            f"put the line '{self.name} - {limit} {setting.value}' into "
+            f"put the line '{self.name} - {limit} {words.value}' into "
             f"/etc/security/limits.d/95-{limit}.conf, then log out of every session and in again"
         )
         if self.user_namespace:
             fix += (
-                f"; do so outside of this user namespace, in which CAP_{setting.capability} "
+                f"; do so outside of this user namespace, in which CAP_{words.capability} "
                 "is no way past the limit"
             )
         return fix
 
-    def _service(self, setting: _Setting) -> str:
-        edit = f"run 'sudo systemctl edit {self.name}', write {setting.unit} on a line below [Service], then "
+    def _service(self, words: _Spelling) -> str:
+        edit = f"run 'sudo systemctl edit {self.name}', write {words.unit} on a line below [Service], then "
         if self.kind == "user service":  # which cannot have more than its manager
             return edit + "log out of every session and in again"
         return edit + f"run 'sudo systemctl restart {self.name}'"
 
-    def _pod(self, setting: _Setting) -> str:
-        runtime = f"{setting.unit} in the unit of the node's container runtime (containerd)"
+    def _pod(self, words: _Spelling) -> str:
+        runtime = f"{words.unit} in the unit of the node's container runtime (containerd)"
         if self.user_namespace:
             return (
                 f"set {runtime}; in a pod with hostUsers: false "
-                f"the capability {setting.capability} is no way past the limit"
+                f"the capability {words.capability} is no way past the limit"
             )
         return (
-            f"give the container securityContext: {{capabilities: {{add: [{setting.capability}]}}}} and let "
+            f"give the container securityContext: {{capabilities: {{add: [{words.capability}]}}}} and let "
             f"it run as root, or set {runtime}: a pod cannot set the limit itself"
         )
 
-    def _container(self, limit: Limit, setting: _Setting) -> str:
+    def _container(self, limit: Limit, words: _Spelling) -> str:
         if self.kind == "container":
             start = (
                 f"raise the limit where the container is configured (lxc.prlimit.{limit} = "
-                f"{setting.value} for LXC, {setting.unit} for systemd-nspawn)"
+                f"{words.value} for LXC, {words.unit} for systemd-nspawn)"
             )
         else:
             start = (
-                f"start the container with '{self.kind} run --ulimit {limit}={setting.docker}' "
-                f"(in a compose file: 'ulimits: {{{limit}: {setting.compose}}}')"
+                f"start the container with '{self.kind} run --ulimit {limit}={words.docker}' "
+                f"(in a compose file: 'ulimits: {{{limit}: {words.compose}}}')"
             )
         if not self.user_namespace:
-            return f"{start}, or with '--cap-add {setting.capability}' if it runs as root"
+            return f"{start}, or with '--cap-add {words.capability}' if it runs as root"
         return (
-            f"{start}; in this user namespace '--cap-add {setting.capability}' is no way past the limit, and "
+            f"{start}; in this user namespace '--cap-add {words.capability}' is no way past the limit, and "
             "a rootless container can have no more than the user who starts it: give that user a "
-            f"line 'USER - {limit} {setting.value}' in /etc/security/limits.d on the host"
+            f"line 'USER - {limit} {words.value}' in /etc/security/limits.d on the host"
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from ._native import ffi, lib
@@ -15,7 +14,7 @@ from .errors import (
     still_unlocked,
     warn_caller,
 )
-from .limits import limit_counts, locked_bytes
+from .limits import limit_counts, locked_or_unknown
 from .mappings import absent_bytes, mapped_bytes
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class LockAll:
     current, future, on_fault : bool
         What was asked.
     locked : int
-        Bytes that the call locked: VmLck after it, less VmLck before.
+        Bytes that the call locked: VmLck after it, less VmLck before; -1 where /proc cannot be read.
     seconds : float
         How long the call took.
     active : bool
@@ -47,12 +46,17 @@ class LockAll:
         # C writes it: an exception that comes in between (a Ctrl-C) does not lose it.
         self._turn = ffi.new("int64_t *", _NONE)
 
-    def _begin(self) -> None:
-        before, began = locked_bytes(), time.monotonic()
+    def _begin(self, force: bool = False) -> None:
+        if self.future and not force and limit_counts():
+            raise future_refused()
+        if lib.lock_all_brings_in(self.current, self.on_fault):
+            check_room(absent_bytes())
+        before, began = locked_or_unknown(), time.monotonic()
         if (error := lib.lock_all_enter(self.current, self.future, self.on_fault, self._turn)) < 0:
             raise refused("mlockall", -error, mapped_bytes())
         self.seconds = time.monotonic() - began
-        self.locked = max(locked_bytes() - before, 0)
+        after = locked_or_unknown()
+        self.locked = -1 if -1 in (before, after) else max(after - before, 0)
 
     @property
     def active(self) -> bool:
@@ -75,14 +79,11 @@ class LockAll:
         _check_relocked(result)
 
     def __enter__(self) -> Self:
+        if self._turn[0] == _NONE:
+            raise RuntimeError("this lock_all has ended: call lock_all() again")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end()
 
     def __repr__(self) -> str:
@@ -162,23 +163,13 @@ def lock_all(
     """
     if not current and not future:
         raise ValueError("lock_all needs current=True, future=True or both")
-    current, future, on_fault = bool(current), bool(future), bool(on_fault)
-    check_lock_all(lib.lock_all_brings_in(current, on_fault), future and not force)
-    entered = LockAll(current, future, on_fault)
+    entered = LockAll(bool(current), bool(future), bool(on_fault))
     try:
-        entered._begin()
+        entered._begin(force)
     except BaseException:
         entered.end()
         raise
     return entered
-
-
-def check_lock_all(brings_in: bool, future: bool) -> None:
-    """Raise where what is mapped later would fail under the limit, or there is no room for what is mapped."""
-    if future and limit_counts():
-        raise future_refused()
-    if brings_in:
-        check_room(absent_bytes())
 
 
 def unlock_all() -> None:
@@ -258,7 +249,10 @@ def relock(*, on_error: Literal["raise", "warn"] = "raise") -> int:
     relocked = lib.lock_all_again(result)
     if relocked >= 0:
         return relocked
-    error = refused("mlock", -relocked, result.bytes or mapped_bytes())
+    if result.holds:
+        error = refused("mlock", -relocked, result.bytes)
+    else:
+        error = refused("mlockall", -relocked, mapped_bytes())
     if on_error == "raise":
         raise error
     warn_caller(f"not locked again, only resident: {error}")

@@ -77,7 +77,9 @@ class Realtime:
             if self._strict:
                 raise
             reason = _sentence(getattr(refusal, "reason", str(refusal)))
-            fix = _sentence(getattr(refusal, "fix", "Free memory, ask for less, or leave the step out"))
+            memory = isinstance(refusal, MemoryError)
+            otherwise = "Free memory, or ask for less" if memory else "Leave the step out"
+            fix = _sentence(getattr(refusal, "fix", otherwise))
         return Step(setting.name, setting.asked, setting.now(), not reason, reason, fix)
 
     def _set_back(self, error: BaseException | None) -> None:
@@ -152,7 +154,8 @@ def realtime(
     cpus : int or iterable of int, optional
         The processors to run on.
     policy : {"fifo", "rr", "deadline"}
-        The last with `runtime`, `deadline` and `period`: so much time, before each deadline.
+        The last with `runtime`, `deadline` and `period`: so much time, before each deadline. Under it
+        the kernel lets a thread start neither threads nor processes.
     runtime, deadline, period : float, optional
         Seconds.
     timer_slack : int, optional

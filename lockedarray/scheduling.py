@@ -9,8 +9,9 @@ import struct
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
-from . import place
+from . import fixes, place
 from ._native import ffi, lib
+from .fixes import CPU_DMA_LATENCY
 from .setting import Refused, Setting
 
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ _NAMES = {
     os.SCHED_IDLE: "SCHED_IDLE",
     **{number: f"SCHED_{name.upper()}" for name, number in POLICIES.items()},
 }
-_CAP_SYS_NICE = 23
 _RESET_ON_FORK = 1
-_DMA_LATENCY = "/dev/cpu_dma_latency"
 
 
 class Scheduler(Setting):
@@ -71,13 +70,12 @@ class Scheduler(Setting):
         soft, hard = resource.getrlimit(resource.RLIMIT_RTPRIO)
         wanted = self._wanted.priority
         figures = f"RLIMIT_RTPRIO is {_bound(soft)} (hard limit {_bound(hard)})"
-        if soft != resource.RLIM_INFINITY and wanted > soft and not place.capable(_CAP_SYS_NICE):
+        if soft != resource.RLIM_INFINITY and wanted > soft and not place.capable(place.CAP_SYS_NICE):
             if hard == resource.RLIM_INFINITY or wanted <= hard:
-                shell = f"resource.setrlimit(resource.RLIMIT_RTPRIO, ({wanted}, {hard}))"
-                return Refused(code, f"{reason}: {figures}", f"Call {shell} first")
-            return Refused(
-                code, f"{reason}: {figures}", f"To raise the limit, {place.find().fix_for('rtprio')}"
-            )
+                fix = fixes.soft_limit("rtprio", hard)
+            else:
+                fix = f"to raise the limit, {place.find().fix_for('rtprio')}"
+            return Refused(code, f"{reason}: {figures}", fix)
         return Refused(
             code,
             f"{reason}, though {figures}: its control group or a seccomp filter does",
@@ -167,7 +165,7 @@ class IdleLatency(Setting):
 
     def take(self) -> None:
         try:
-            self._file = open(_DMA_LATENCY, "r+b", buffering=0)  # noqa: SIM115
+            self._file = open(CPU_DMA_LATENCY, "r+b", buffering=0)  # noqa: SIM115
             IdleLatency._held.add(self._file)
             self._file.write(struct.pack("=i", self._microseconds))
         except OSError as error:
@@ -228,7 +226,7 @@ def _deadline_refused(code: int, reason: str) -> Refused:
             "Take a runtime from 1.024 us on and a period from 100 us to 4.19 s "
             "(kernel.sched_deadline_period_min_us and _max_us)",
         )
-    if code == errno.EPERM and place.capable(_CAP_SYS_NICE):
+    if code == errno.EPERM and place.capable(place.CAP_SYS_NICE):
         return Refused(
             code,
             f"{reason}, which may not run on all processors",
@@ -242,19 +240,21 @@ def _deadline_refused(code: int, reason: str) -> Refused:
 
 
 def _latency_refused(code: int) -> Refused:
-    if code == errno.ENOENT:
+    here = place.find()
+    if code in (errno.EMFILE, errno.ENFILE):
+        return Refused(
+            code, "there is no descriptor left to hold it by", "Close files, or raise RLIMIT_NOFILE"
+        )
+    if code == errno.ENOENT and here.kind in ("login", "service", "user service"):
         return Refused(
             code,
-            f"there is no {_DMA_LATENCY} here",
-            f"In a container start it with '--device {_DMA_LATENCY}'; elsewhere the kernel is built without "
-            "CONFIG_PM_QOS or CONFIG_CPU_IDLE, and cpu_dma_latency=None leaves the step out",
+            f"this kernel has no {CPU_DMA_LATENCY} (CONFIG_PM_QOS, CONFIG_CPU_IDLE)",
+            "Leave the step out (cpu_dma_latency=None)",
         )
-    rule = 'KERNEL=="cpu_dma_latency", GROUP="audio", MODE="0660"'
     return Refused(
         code,
-        f"this user may not write to {_DMA_LATENCY} ({os.strerror(code)})",
-        f"Put the line '{rule}' into /etc/udev/rules.d/99-cpu-dma-latency.rules, reboot, and be in the "
-        "group audio",
+        f"the device {CPU_DMA_LATENCY} cannot be opened here ({os.strerror(code)})",
+        fixes.cpu_dma_latency(here),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 
@@ -15,7 +16,7 @@ class Step(NamedTuple):
     asked, achieved : str
         What was wanted, and what is in force now.
     ok : bool
-        Whether that is the same.
+        Whether that is the same, or all that there can be.
     reason, fix : str
         Where it is not: what stood in the way, and what to do about it, as sentences.
     """
@@ -39,20 +40,21 @@ class Refused(OSError):
         return str(self.strerror)
 
 
-class Setting:
+class Setting(ABC):
     """Something that is set and set back. What was before is noted before anything changes, so that
     `undo` is right wherever an exception (a Ctrl-C too) comes in between."""
 
     name: str
     asked: str
 
+    @abstractmethod
     def now(self) -> str:
         """Say what is in force."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self) -> None:
         """Set it, or raise an OSError and leave it as it is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def undo(self) -> None:
         """Set back what `take` set, if it did. Interrupted, it may be called again."""

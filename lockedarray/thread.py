@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
 from typing import Any, Literal, Self, SupportsIndex
 
 from . import _native
@@ -74,6 +73,8 @@ def prefault_stack(nbytes: SupportsIndex = 1 << 20) -> int:
     ------
     ValueError
         `nbytes` is negative.
+    OSError
+        Where the stack lies cannot be found out: for the main thread that takes /proc/self/maps.
     MemoryError
         More than 64 MiB, and there is no memory for it.
 
@@ -92,7 +93,10 @@ def prefault_stack(nbytes: SupportsIndex = 1 << 20) -> int:
     if depth < 0:
         raise ValueError(f"nbytes cannot be negative: {depth}")
     check_room(depth)
-    return lib.stack_prefault(min(depth, sys.maxsize))
+    touched = lib.stack_prefault(min(depth, sys.maxsize))
+    if touched < 0:
+        raise refused("pthread_getattr_np", -touched, 0)
+    return touched
 
 
 class _Flushing(threading.local):
@@ -137,14 +141,11 @@ class FlushDenormals:
         self._thread = None  # last: interrupted before, it can be ended again
 
     def __enter__(self) -> Self:
+        if self._thread is None:
+            raise RuntimeError("this flush_denormals has ended: call flush_denormals() again")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end()
 
 
@@ -226,6 +227,8 @@ def start_thread(
 
     Raises
     ------
+    TypeError
+        `target` cannot be called.
     ValueError
         A stack of less than 32 KiB, or another `on_error`.
     LockError
@@ -246,6 +249,8 @@ def start_thread(
     >>> la.start_thread(print, ("from a locked stack",)).join()
     from a locked stack
     """
+    if not callable(target):
+        raise TypeError(f"target must be callable, not {type(target).__name__}")
     size = operator.index(stack_bytes)
     if size < _SMALLEST_STACK:
         raise ValueError(f"stack_bytes must be {_SMALLEST_STACK} or more, not {size}")

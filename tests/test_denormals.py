@@ -174,3 +174,10 @@ def test_overlapping_a_realtime(realtime_ends_first: bool) -> None:
     assert lib.os_flushes_denormals() == 1
     ends[1]()
     assert lib.os_denormals() == before
+
+
+def test_what_has_ended_is_not_entered() -> None:
+    flushing = la.flush_denormals()
+    flushing.end()
+    with pytest.raises(RuntimeError, match="has ended"), flushing:
+        raise AssertionError("entered")

@@ -93,18 +93,18 @@ def test_less_than_the_ordinary_share_of_real_time() -> None:
         assert checked(doctor(), "real-time throttling").state == "ok"
 
 
-def test_swap_is_switched_off_and_swappiness_counts_while_it_is_there() -> None:
+def test_swap_is_switched_off_and_swappiness_counts_while_it_is_there(tmp_path: Path) -> None:
     if Path("/proc/swaps").read_text().count("\n") > 1:
         pytest.skip("needs a machine without swap, which gets one of 1 MiB")
     if not (shutil.which("mkswap") and shutil.which("swapon") and os.geteuid() == 0):
         pytest.skip("needs to be root, mkswap and swapon")
-    file = Path("/var/tmp/lockedarray-test.swap")
+    file = tmp_path / "swap"
     file.write_bytes(bytes(1 << 20))
     file.chmod(0o600)
     try:
         subprocess.run(["mkswap", file], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if subprocess.run(["swapon", file], stderr=subprocess.DEVNULL).returncode != 0:
-            pytest.skip("needs the right to switch swap on (CAP_SYS_ADMIN), in a file of /var/tmp")
+            pytest.skip("needs the right to switch swap on (CAP_SYS_ADMIN), and temporary files on a disk")
         with setting(Path("/proc/sys/vm/swappiness"), "60"):
             swappiness = checked(doctor(), "swappiness")
             assert swappiness.state == "warn"

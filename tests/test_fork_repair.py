@@ -8,13 +8,14 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import lockedarray as la
-from forks import child_alive
+from forks import child_alive, told_by_child
 from smaps import PAGE, address, vm_lck
 
 PAGES = 256
@@ -213,6 +214,61 @@ def test_a_child_is_not_locked_until_it_says_so() -> None:
                 os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert everything.active
+    assert la.is_locked(array)
+
+
+@pytest.mark.no_limit
+def test_a_child_brings_back_what_all_levels_asked() -> None:
+    mapped = np.ones(1 << 20, "u1")
+
+    def found() -> list[object]:
+        before = vm_lck()
+        lock = la.lock(mapped)
+        lock.release()  # nothing is in force here that would keep it
+        released = vm_lck()
+        la.relock()
+        return [before, released, la.is_locked(mapped)]
+
+    with la.lock_all(future=False), la.lock_all(current=False):
+        assert told_by_child(found) == [0, 0, True]
+
+
+@pytest.mark.no_limit
+def test_a_child_forked_while_another_thread_is_in_lock_all() -> None:
+    done = threading.Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            with la.lock_all(on_fault=True):
+                pass
+
+    def entered() -> bool:
+        with la.lock_all(on_fault=True) as own:
+            return own.active
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert all(told_by_child(entered) for _ in range(30))
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.no_limit
+def test_a_child_relocks_beside_stacks_that_are_no_more() -> None:
+    """A thread's stack is not the child's business, where the C library may have reused its memory."""
+    done = threading.Event()
+    threads = [la.start_thread(done.wait) for _ in range(3)]
+    array = la.zeros(PAGE, "u1")
+
+    def relocked() -> int:
+        return la.relock()
+
+    assert told_by_child(relocked) == vm_lck() - 3 * (256 << 10)
+    done.set()
+    for thread in threads:
+        thread.join()
     assert la.is_locked(array)
 
 

@@ -25,7 +25,7 @@ from command_line import PROGRAM, lockedarray, ordinary
 from lockedarray.cli import main
 from lockedarray.jitter import report
 from lockedarray.jitter.measure import Run
-from lockedarray.jitter.settings import Settings
+from lockedarray.jitter.options import Options
 from lockedarray.jitter.tally import Tally
 from lockedarray.limits import limit_counts
 
@@ -167,10 +167,12 @@ def test_what_could_not_be_had_is_said() -> None:
 
     out, err = lockedarray(*SHORT, *options, before=before)
     assert err == ""
+    assert max(map(len, out.splitlines())) <= 80, "prose keeps to the terminal's width"
+    told = " ".join(out.split())
     for step in refused.values():
-        assert out.count(f"not achieved: {step['name']}: {step['asked']} asked, ") == 1
-        assert step["fix"] in out
-    assert out.count("the loops' own memory: not locked, only resident: ") == 1
+        assert told.count(f"not achieved: {step['name']}: {step['asked']} asked, ") == 1
+        assert step["fix"] in told
+    assert told.count("the loops' own memory: not locked, only resident: ") == 1
 
 
 @pytest.mark.skipif(limit_counts(), reason="needs to lock without a limit")
@@ -253,6 +255,6 @@ def test_an_early_end_is_reported() -> None:
 def test_what_was_not_kept_is_said() -> None:
     tally = Tally(5000, 0, 0, 0, frozenset({"rusage"}), 1, 5000, 9000, np.arange(1000))
     run = Run("realtime", (tally,), (None,), ((),), "")
-    lines = list(report.lines(Settings(), [run], 80, True))
+    lines = list(report.lines(Options(), [run], 80, True))
     assert any(line.startswith("realtime: of 5,000 latencies the newest 1,000 were kept") for line in lines)
-    assert report.record(Settings(), [run], False)["runs"][0]["together"]["dropped"] == 4000
+    assert report.record(Options(), [run], False)["runs"][0]["together"]["dropped"] == 4000

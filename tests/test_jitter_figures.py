@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import lockedarray as la
 from lockedarray.jitter import histogram
-from lockedarray.jitter.settings import Settings
+from lockedarray.jitter.options import Options
 from lockedarray.jitter.tally import FIGURES, PERCENTILES, Running, Tally
 from lockedarray.terminal import bar
 
@@ -66,9 +66,9 @@ def test_running_over_a_history_that_begins_anew() -> None:
 
 
 def test_what_is_kept() -> None:
-    assert Settings(interval_us=1000).kept(10) == 10_002
-    assert Settings(interval_us=10).kept(3600) == 1 << 20
-    assert Settings(interval_us=10, threads=256).kept(3600) == 1 << 15
+    assert Options(interval_us=1000).kept(10) == 10_002
+    assert Options(interval_us=10).kept(3600) == 1 << 20
+    assert Options(interval_us=10, threads=256).kept(3600) == 1 << 15
     ns = np.arange(10)
     assert Tally(wakeups=25, kept=ns).dropped == 15
 

@@ -15,7 +15,7 @@ import pytest
 import lockedarray as la
 from lockedarray.jitter.load import Load, Nothing, Voice
 from lockedarray.jitter.loop import Loop
-from lockedarray.jitter.settings import Settings
+from lockedarray.jitter.options import Options
 
 PERIODS = 100
 
@@ -39,11 +39,11 @@ class Late:
         time.sleep(0.0035)
 
 
-def ran(load: Load | Faulting | Late | None, settings: Settings | None = None, ready: bool = False) -> Loop:
+def ran(load: Load | Faulting | Late | None, settings: Options | None = None, ready: bool = False) -> Loop:
     """Return a loop that has run in a thread for 100 periods; None is the load that it has by itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", la.LockWarning)
-        loop = Loop(settings or Settings(), 0, PERIODS / 1000, ready, threading.Barrier(1))
+        loop = Loop(settings or Options(), 0, PERIODS / 1000, ready, threading.Barrier(1))
     if load is not None:
         loop.load = load  # type: ignore[assignment]
     thread = threading.Thread(target=loop.run)
@@ -56,7 +56,7 @@ def ran(load: Load | Faulting | Late | None, settings: Settings | None = None, r
 @pytest.mark.parametrize("synth", [None, 64])
 def test_the_loop_itself_does_not_fault(synth: int | None) -> None:
     # The kernel moves pages now and then, and Python's own heap grows: one trial of a few has to do.
-    assert any(ran(None, Settings(synth=synth)).tally().faults == 0 for _ in range(5))
+    assert any(ran(None, Options(synth=synth)).tally().faults == 0 for _ in range(5))
     assert ran(Faulting()).tally().faults >= PERIODS / 2, "the control must fault"
 
 
@@ -98,8 +98,8 @@ def test_a_latency_holds_what_the_thread_waited_for() -> None:
 ALLOCATIONS = """
 import threading, tracemalloc
 from lockedarray.jitter.loop import Loop
-from lockedarray.jitter.settings import Settings
-loop = Loop(Settings(interval_us=100.0, synth=64), 0, 0.1, False, threading.Barrier(1))
+from lockedarray.jitter.options import Options
+loop = Loop(Options(interval_us=100.0, synth=64), 0, 0.1, False, threading.Barrier(1))
 def peak(do):
     do()
     tracemalloc.start()
@@ -148,7 +148,7 @@ def test_one_that_fails_lets_the_others_go() -> None:
     warm = threading.Barrier(2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", la.LockWarning)
-        loops = [Loop(Settings(threads=2), index, 0.1, False, warm) for index in range(2)]
+        loops = [Loop(Options(threads=2), index, 0.1, False, warm) for index in range(2)]
     loops[0].load = Broken()  # type: ignore[assignment]
     threads = [threading.Thread(target=loop.run) for loop in loops]
     for thread in threads:

@@ -97,6 +97,29 @@ def test_it_nests() -> None:
     assert not is_locked(mapped)
 
 
+def test_an_inner_level_drops_nothing_of_an_outer_one() -> None:
+    with la.lock_all():
+        with la.lock_all(future=False):
+            assert is_locked(np.frombuffer(mmap.mmap(-1, MiB), "u1"))
+        assert is_locked(np.frombuffer(mmap.mmap(-1, MiB), "u1"))
+
+
+def test_room_is_looked_at_for_what_all_levels_bring_in() -> None:
+    """The outer one locks what is used, the inner one what is yet to be mapped: together all that is."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
+    huge = mmap.mmap(-1, 1 << 40, flags=flags)
+    with la.lock_all(on_fault=True), pytest.raises(MemoryError, match="available"):
+        la.lock_all(current=False)
+    huge.close()
+
+
+def test_what_has_ended_is_not_entered() -> None:
+    everything = la.lock_all(on_fault=True)
+    everything.end()
+    with pytest.raises(RuntimeError, match="has ended"), everything:
+        raise AssertionError("entered")
+
+
 def test_unlock_all_ends_every_level_and_later_ends_do_nothing() -> None:
     mapped = np.ones(MiB, "u1")
     la.unlock_all()  # without any

@@ -142,6 +142,69 @@ assert vm_lck() == 0
     assert "then call lockedarray.relock()" in said
 
 
+def test_a_refused_one_leaves_releases_as_they_were() -> None:
+    can_have(8192)
+    run(
+        "refused()\nrefused(future=False)\nla.lock(np.ones(5 * PAGE, 'u1')).release()\nassert vm_lck() == 0",
+        8192,
+    )
+
+
+def test_what_is_lost_at_the_end_is_lost_as_a_whole() -> None:
+    """A hole in it makes mlock fail with the part before the hole locked."""
+    can_have(8192)
+    program = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long
+libc.munmap.argtypes = ctypes.c_void_p, ctypes.c_size_t
+start = libc.mmap(None, 8 * PAGE, 3, 0x22, -1, 0)
+memory = np.frombuffer((ctypes.c_uint8 * (8 * PAGE)).from_address(start), 'u1')
+lock = la.lock(memory)
+everything = la.lock_all(current=False, force=True)
+assert libc.munmap(start + 5 * PAGE, PAGE) == 0
+try:
+    everything.end()
+except la.LockError as error:
+    assert error.requested == 8 * PAGE
+else:
+    raise AssertionError('not told')
+assert vm_lck() == 0, vm_lck()
+lock.release()
+"""
+    run(program, 8192)
+
+
+def test_a_refused_relock_leaves_nothing_of_lock_all() -> None:
+    can_have(8192)
+    program = """
+small, large = [la.zeros(PAGE, 'u1') for _ in range(30)], la.zeros(100 * PAGE, 'u1')
+everything = la.lock_all(current=False, force=True)
+child = os.fork()
+if child == 0:
+    try:
+        hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (50 * PAGE, hard))
+        try:
+            la.relock()
+        except la.LockError:
+            pass
+        else:
+            raise AssertionError('not refused')
+        assert vm_lck() == 0 and not everything.active and not mapped()
+    except BaseException:
+        import traceback
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+everything.end()
+assert vm_lck() == 130 * PAGE
+"""
+    run(program, 8192)
+
+
 def test_relock_in_a_child_is_all_or_nothing() -> None:
     can_have(8192)
     program = """

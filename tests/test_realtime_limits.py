@@ -8,10 +8,13 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from lockedarray import fixes
+from lockedarray.place import find
 from places import CAPABLE, place, run
 from thread_settings import DMA_LATENCY
 
@@ -61,7 +64,7 @@ EFFECTS = {
 }
 FIXES = {
     "memory": ("RLIMIT_MEMLOCK is", "memlock"),
-    "idle latency": (DMA_LATENCY, "cpu-dma-latency.rules"),
+    "idle latency": (DMA_LATENCY, fixes.cpu_dma_latency(replace(find(), user_namespace=False))[1:]),
     "scheduler": ("RLIMIT_RTPRIO is 0", "rtprio"),
 }
 

@@ -160,6 +160,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"stack_bytes": 1e6}, TypeError, "float"),
     ({"on_error": "ignore"}, ValueError, "on_error must be 'raise' or 'warn', not 'ignore'"),
     ({"args": 5}, TypeError, "int"),
+    ({"target": None}, TypeError, "must be callable, not NoneType"),
     ({"kwargs": 5}, TypeError, "int"),
     ({"stack_bytes": 1 << 62}, MemoryError, "cannot lock 4 EiB"),
 ]
@@ -169,7 +170,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
 def test_what_cannot_be_started(arguments: dict[str, Any], error: type[Exception], says: str) -> None:
     called: list[int] = []
     with pytest.raises(error, match=says):
-        la.start_thread(called.append, **{"args": (1,)} | arguments)
+        la.start_thread(**{"target": called.append, "args": (1,)} | arguments)
     assert called == []
 
 

@@ -29,7 +29,8 @@ uint64_t os_denormals(void);
 void os_set_denormals(uint64_t bits);
 
 /* stack.c: for the calling thread. */
-size_t stack_prefault(size_t nbytes);
+int64_t stack_prefault(size_t nbytes); /* bytes, or -errno */
+bool stack_grows(void); /* it is not mapped as far as it may go: the first thread's */
 int stack_pages(uintptr_t extent[2]); /* its whole pages: where they start, and how many bytes */
 
 /* lock_all.c. A turn is what one who has entered leaves with, once: -1 before and after. What could not be locked again

@@ -41,7 +41,7 @@ int os_lock_beyond(size_t limit); /* whether one may: 1, 0, or -errno where it c
 
 struct os_mapping {
     uintptr_t start, end;
-    bool readable, writable, executable, is_private;
+    bool writable, is_private;
 };
 struct os_maps {
     int fd, at, held, error;

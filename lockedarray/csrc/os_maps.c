@@ -49,9 +49,9 @@ int os_next_mapping(struct os_maps *maps, struct os_mapping *mapping)
 {
     if (read_address(maps, &mapping->start) != '-' || read_address(maps, &mapping->end) != ' ')
         return maps->error;
-    mapping->readable = next(maps) == 'r';
+    next(maps); /* readable? */
     mapping->writable = next(maps) == 'w';
-    mapping->executable = next(maps) == 'x';
+    next(maps); /* executable? */
     mapping->is_private = next(maps) == 'p';
     int c;
     do

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .. import place
-from . import memory, scheduling, settings
+from . import lockable, machine_memory, scheduling
 from .machine import Machine
 from .question import Question, Verdict
 from .report import Check, Report
 from .trials import Trials, try_out
 
 GROUPS: tuple[tuple[str, tuple[Question, ...]], ...] = (
-    ("Limits on memory", memory.QUESTIONS),
-    ("The machine's memory", settings.QUESTIONS),
+    ("Limits on memory", lockable.QUESTIONS),
+    ("The machine's memory", machine_memory.QUESTIONS),
     ("Scheduling", scheduling.QUESTIONS),
 )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from resource import RLIM_INFINITY
 
+from .. import fixes, proc_text
 from ..place import Place
 from .trials import Trials
 
@@ -47,21 +47,12 @@ class Machine:
 
     def limit(self, name: str) -> tuple[int, int]:
         """Return a soft and a hard limit, by its name in /proc/self/limits."""
-        row = rf"^{name}\s+(\d+|unlimited)\s+(\d+|unlimited)\b"
-        found = re.search(row, self.text("proc/self/limits"), re.ASCII | re.MULTILINE)
-        if found is None:
-            raise ValueError(f"/proc/self/limits has no {name!r}")
-        soft, hard = (RLIM_INFINITY if value == "unlimited" else int(value) for value in found.groups())
-        return soft, hard
+        return proc_text.limit(self.text("proc/self/limits"), name)
 
     @property
     def outside(self) -> str:
         """Where the machine's settings are set, if not here, as a sentence begins with it."""
-        if self.place.kind == "kubernetes":
-            return "on the node, "
-        if self.place.kind in ("docker", "podman", "container"):
-            return "on the host, "
-        return "outside of this user namespace, " if self.place.user_namespace else ""
+        return fixes.outside(self.place)
 
     def sysctl(self, name: str, value: int) -> str:
         """Return how a sysctl is set, for now and for good."""

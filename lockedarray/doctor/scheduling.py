@@ -9,12 +9,12 @@ from collections import Counter
 from pathlib import Path
 from resource import RLIM_INFINITY
 
-from ..place import capable, control_groups
+from .. import fixes
+from ..place import CAP_SYS_NICE, capable, control_groups
 from .machine import Machine
 from .question import Question, Verdict
 from .trials import UNTRIED
 
-_CAP_SYS_NICE = 23
 _ORDINARY_SHARE = 0.95
 _NO_DEMAND = 2_000_000_000  # us
 
@@ -30,7 +30,7 @@ def fifo(machine: Machine) -> Verdict:
     if group is not None and machine.number(group) == 0:
         return Verdict("fail", f"{finding}; the control group has no real time", _share_fix(machine, group))
     soft, hard = _rtprio(machine)
-    if soft == 0 and not capable(_CAP_SYS_NICE, machine.root):
+    if soft == 0 and not capable(CAP_SYS_NICE, machine.root):
         return Verdict("fail", f"{finding}; RLIMIT_RTPRIO is 0", _priority_fix(machine, hard))
     return Verdict(
         "fail",
@@ -45,7 +45,7 @@ def priority(machine: Machine) -> Verdict:
     soft, hard = _rtprio(machine)
     if soft > 0 or soft == RLIM_INFINITY:
         return Verdict("ok", f"up to priority {min(soft, 99) if soft > 0 else 99}")
-    if machine.trials.fifo == 0 or capable(_CAP_SYS_NICE, machine.root):
+    if machine.trials.fifo == 0 or capable(CAP_SYS_NICE, machine.root):
         return Verdict("ok", "0, which a capability lifts (CAP_SYS_NICE)")
     return Verdict("fail", f"0 (hard limit {max(0, hard)})", _priority_fix(machine, hard))
 
@@ -129,7 +129,7 @@ def cpu_dma_latency(machine: Machine) -> Verdict:
         return Verdict("unknown", "this kernel has no /dev/cpu_dma_latency")
     finding = f"cannot be opened: {os.strerror(error)}"
     if error in (errno.EACCES, errno.EPERM, errno.ENOENT):
-        return Verdict("warn", finding, _device_fix(machine))
+        return Verdict("warn", finding, fixes.cpu_dma_latency(machine.place))
     return Verdict("unknown", finding)
 
 
@@ -142,13 +142,7 @@ def _unthrottled(machine: Machine) -> bool:
 
 
 def _priority_fix(machine: Machine, hard: int) -> str:
-    if hard == 0:
-        return machine.place.fix_for("rtprio")
-    most = 99 if hard == RLIM_INFINITY else hard
-    return (
-        f"call resource.setrlimit(resource.RLIMIT_RTPRIO, ({most}, {hard})) first, "
-        f"or run 'ulimit -S -r {most}' in the shell that starts the program"
-    )
+    return machine.place.fix_for("rtprio") if hard == 0 else fixes.soft_limit("rtprio", hard)
 
 
 def _real_time_file(machine: Machine) -> str | None:
@@ -172,19 +166,6 @@ def _share_fix(machine: Machine, group: str) -> str:
     return (
         f"{machine.outside}run 'echo 100000 | sudo tee /{group}', "
         "before it the same for the groups above that have less"
-    )
-
-
-def _device_fix(machine: Machine) -> str:
-    kind = machine.place.kind
-    if kind in ("docker", "podman"):
-        return f"start the container with '{kind} run --device /dev/cpu_dma_latency', as root or in its group"
-    if kind == "kubernetes":
-        return "give a privileged container /dev/cpu_dma_latency of the node, as a hostPath volume"
-    rule = 'KERNEL=="cpu_dma_latency", GROUP="audio", MODE="0660"'
-    return (
-        f"{machine.outside}write the line '{rule}' into /etc/udev/rules.d/99-cpu-dma-latency.rules, run "
-        "'sudo udevadm trigger --name-match=cpu_dma_latency', and have the user in the group audio"
     )
 
 

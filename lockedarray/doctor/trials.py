@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from .. import limits
 from ..arrays import empty
+from ..fixes import CPU_DMA_LATENCY
 
-CPU_DMA_LATENCY = "/dev/cpu_dma_latency"
 UNTRIED = -1
 
 

@@ -12,9 +12,8 @@ from ..terminal import columns, has_blocks
 from . import plot, report
 from .live import Live
 from .measure import Measurement
-from .settings import LONGEST_S, LONGEST_US, MOST_THREADS, SHORTEST_US, Settings
+from .options import LONGEST_S, LONGEST_US, MOST_THREADS, SHORTEST_US, Options
 
-_INTERRUPTED = 130
 _EPILOG = """\
 Each thread is a loop over lockedarray.Periodic: absolute deadlines, and one that has passed is
 missed, counted and skipped. A latency is the time from a deadline to the moment at which Python
@@ -30,7 +29,7 @@ not be written; 2 wrong arguments; 130 Ctrl-C, and the report is of what was mea
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     parser.epilog = _EPILOG
-    standard = Settings()
+    standard = Options()
     parser.add_argument(
         "--threads", type=_threads, default=standard.threads, metavar="N", help="how many (default: 1)"
     )
@@ -74,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot and (problem := _no_picture(arguments.plot)):
         print(f"lockedarray jitter: {problem}", file=sys.stderr)
         return 2
-    settings = Settings(
+    settings = Options(
         arguments.threads,
         arguments.priority,
         arguments.interval,
@@ -99,7 +98,9 @@ def run(arguments: argparse.Namespace) -> int:
         except (OSError, ValueError) as error:
             print(f"lockedarray jitter: cannot draw {arguments.plot!r}: {error}", file=sys.stderr)
             return 1
-    return _INTERRUPTED if measurement.interrupted else 0
+    if measurement.interrupted:
+        raise KeyboardInterrupt  # the command's end: what was measured is told
+    return 0
 
 
 def _no_picture(path: str) -> str:

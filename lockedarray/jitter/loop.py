@@ -11,7 +11,7 @@ from ..periodic import Periodic
 from ..realtime import Realtime, realtime
 from ..setting import Step
 from .load import Load, Nothing, Voice
-from .settings import Settings
+from .options import Options
 from .tally import Running, Tally
 
 WARM_UP = 0.1  # seconds
@@ -23,7 +23,7 @@ class Loop:
 
     Parameters
     ----------
-    settings : Settings
+    settings : Options
     index : int
         Which of the threads it is.
     seconds : float
@@ -35,7 +35,7 @@ class Loop:
     """
 
     def __init__(
-        self, settings: Settings, index: int, seconds: float, ready: bool, warm: threading.Barrier
+        self, settings: Options, index: int, seconds: float, ready: bool, warm: threading.Barrier
     ) -> None:
         locked = ready and settings.lock
         self.load: Load = Voice(settings.synth, locked) if settings.synth else Nothing()

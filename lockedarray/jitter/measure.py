@@ -15,7 +15,7 @@ from ..setting import Step
 from ..thread import start_thread
 from .live import Live
 from .loop import WARM_UP, Loop
-from .settings import Settings
+from .options import Options
 from .tally import Tally
 
 LOOK = 0.25  # seconds between two looks: each takes the GIL for a moment
@@ -68,7 +68,7 @@ class Measurement:
         Whether Ctrl-C ended it.
     """
 
-    def __init__(self, settings: Settings, live: Live) -> None:
+    def __init__(self, settings: Options, live: Live) -> None:
         self.interrupted = False
         self._settings, self._live = settings, live
         self._loops: list[Loop] = []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .histogram import edges
 from .measure import Run
-from .settings import Settings
+from .options import Options
 from .tally import Latencies
 
 COLOURS = {"plain": "#d1495b", "realtime": "#2a9d6f"}
@@ -26,7 +26,7 @@ def missing() -> str:
     return ""
 
 
-def draw(path: str, settings: Settings, runs: Sequence[Run], heading: str) -> None:
+def draw(path: str, settings: Options, runs: Sequence[Run], heading: str) -> None:
     """Draw the latencies to a file whose name tells the format.
 
     Raises

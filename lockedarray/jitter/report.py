@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from ..setting import Step
 from . import histogram
 from .measure import Run
-from .settings import Settings
+from .options import Options
 from .tally import FIGURES, Tally
 
 _COUNTERS = {
@@ -22,20 +23,25 @@ _COUNTERS = {
 }
 
 
-def lines(settings: Settings, runs: Sequence[Run], width: int, blocks: bool) -> Iterator[str]:
+def lines(settings: Options, runs: Sequence[Run], width: int, blocks: bool) -> Iterator[str]:
     """Yield the report."""
-    yield heading(settings)
-    yield machine()
+    yield from _wrapped(heading(settings), width)
+    yield from _wrapped(machine(), width)
     yield ""
     yield from _table(runs)
     yield ""
-    yield from _remarks(runs)
+    for remark in _remarks(runs):
+        yield from _wrapped(remark, width)
     yield ""
     yield "wake-up latencies; the bars are logarithmic"
     yield from histogram.draw({run.name: run.together.kept for run in runs}, width, blocks)
 
 
-def record(settings: Settings, runs: Sequence[Run], interrupted: bool) -> dict[str, Any]:
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def record(settings: Options, runs: Sequence[Run], interrupted: bool) -> dict[str, Any]:
     """Return the report as JSON has it: times in us, keys that stay."""
     return {
         "settings": {
@@ -63,7 +69,7 @@ def machine() -> str:
     )
 
 
-def heading(settings: Settings) -> str:
+def heading(settings: Options) -> str:
     """Return what was asked."""
     number = settings.threads
     parts = [

@@ -7,8 +7,9 @@ import os
 import re
 from resource import RLIM_INFINITY
 
-from .. import room
+from .. import fixes, room
 from ..place import CAP_IPC_LOCK
+from ..proc_text import status_bytes
 from ..sizes import spoken
 from .machine import Machine
 from .question import Question, Verdict
@@ -134,21 +135,12 @@ def _limitless(machine: Machine) -> bool:
 
 
 def _locked(machine: Machine) -> int:
-    found = re.search(r"^VmLck:\s*(\d{1,16}) kB$", machine.text("proc/self/status"), re.ASCII | re.MULTILINE)
-    if found is None:
-        raise ValueError("/proc/self/status has no VmLck")
-    return int(found[1]) * 1024
+    return status_bytes(machine.text("proc/self/status"), "VmLck")
 
 
 def _raised(machine: Machine, soft: int, hard: int) -> str:
     """Return how the soft limit is raised: up to the hard one anyone may."""
-    if soft == hard:
-        return machine.place.fix
-    value, shell = ("resource.RLIM_INFINITY", "unlimited") if hard == RLIM_INFINITY else (hard, hard // 1024)
-    return (
-        f"call lockedarray.set_memlock_limit({value}) first, "
-        f"or run 'ulimit -S -l {shell}' in the shell that starts the program"
-    )
+    return machine.place.fix if soft == hard else fixes.soft_limit("memlock", hard)
 
 
 QUESTIONS = (

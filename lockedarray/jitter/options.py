@@ -12,7 +12,7 @@ _KEPT_EACH = 1 << 15  # at least: much more than come between two looks
 
 
 @dataclass(frozen=True)
-class Settings:
+class Options:
     """Attributes are the command's options.
 
     Attributes
