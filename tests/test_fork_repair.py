@@ -120,6 +120,35 @@ def test_a_loop_in_c_takes_no_fault_on_what_is_ours(
         holder.release()
 
 
+@pytest.mark.locks(8 << 20)
+def test_a_loop_in_numba_takes_no_fault_on_what_is_ours() -> None:
+    numba = pytest.importorskip("numba", reason="needs Numba: pip install 'lockedarray[numba]'")
+
+    @numba.njit(nogil=True)  # type: ignore[misc]
+    def fill(a: np.ndarray) -> None:
+        for i in range(0, a.size, 512):
+            a[i] += 1
+
+    def faults(a: np.ndarray) -> int:
+        return faults_of(lambda: fill(a))
+
+    ours, control, small = la.ones(PAGES * PAGE, "u1"), np.ones(PAGES * PAGE, "u1"), la.ones(8, "u1")
+    locked = np.ones(PAGES * PAGE, "u1")
+    lock = la.lock(locked)
+    for a in ours, locked, control, small:
+        faults(a)
+
+    def taken() -> int:
+        while faults(small):  # the interpreter's own pages fault once after a fork too
+            pass
+        counted = faults(ours) + faults(locked)
+        assert faults(control) >= PAGES - 1
+        return counted
+
+    assert after_forks(taken) == 0
+    lock.release()
+
+
 @pytest.mark.no_limit
 def test_a_python_loop_takes_none_under_lock_all() -> None:
     for _ in range(3):
