@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import gc
 import json
@@ -52,14 +53,15 @@ def count(size: int) -> dict[str, tuple[int, int, int]]:
     """For each operation the page faults without a heap and in one, and what the heap was asked for.
 
     Of a call after a first one: without, the most of a few; in the heap the fewest, for the interpreter's
-    own memory faults now and then.
+    own memory faults now and then. Without, malloc gives back what is free before each call: what it maps
+    anew and what it finds in its own heap otherwise depends on what was freed there before.
     """
     heap = la.Heap(size * 4 * 9 + (1 << 18))
     random = np.random.default_rng(1)
     inputs = random.standard_normal(size, dtype="f4"), random.permutation(size), random.random(size) > 0.5
     counts = {}
     for name, do in (OPERATIONS | WITHOUT_TEMPORARIES).items():
-        plain = max(faults(do, inputs))
+        plain = max(faults(do, inputs, give_back))
         before = heap.allocations
         with heap.activate():
             counts[name] = plain, min(faults(do, inputs)), heap.allocations - before
@@ -68,10 +70,18 @@ def count(size: int) -> dict[str, tuple[int, int, int]]:
     return counts
 
 
-def faults(do: Callable[..., object], inputs: tuple[np.ndarray, ...]) -> list[int]:
+def give_back() -> None:
+    if LIBC == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def faults(
+    do: Callable[..., object], inputs: tuple[np.ndarray, ...], before: Callable[[], None] = lambda: None
+) -> list[int]:
     do(*inputs)
     counts = []
     for _ in range(4):
+        before()
         with la.page_faults() as counted:
             kept = do(*inputs)
         counts.append(counted.total)
@@ -115,7 +125,7 @@ heap = la.Heap({size * 4 * 8})
 def do(a, b, c, d):
     return a*b + c*d
 inputs = [np.full({size}, k, "f4") for k in range(4)]
-without = max(t.faults(do, inputs))
+without = max(t.faults(do, inputs, t.give_back))
 with heap.activate():
     inputs = [np.full({size}, k, "f4") for k in range(4)]
     print(without, min(t.faults(do, inputs)), heap.owns(do(*inputs)))
