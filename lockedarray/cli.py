@@ -27,11 +27,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         Arguments without the program's name; by default those of the process.
     """
     words = sys.argv[1:] if argv is None else list(argv)
+    if sys.stderr is None:
+        # Or print() takes standard output for it.
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:
+        print("lockedarray: standard output is closed: there is nowhere to report to", file=sys.stderr)
+        return 1
     try:
         arguments = _parser(words).parse_args(words)
         status: int = arguments.run(arguments)
-        if sys.stdout is not None:
-            sys.stdout.flush()  # what cannot be written fails here, not at the interpreter's exit
+        sys.stdout.flush()  # what cannot be written fails here, not at the interpreter's exit
         return status
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import resource
 
-from .place import Limit, Place
+from .place import NODES_RUNTIME, Limit, Place
 
 CPU_DMA_LATENCY = "/dev/cpu_dma_latency"
 
@@ -37,7 +37,8 @@ def cpu_dma_latency(place: Place) -> str:
     """Return how a process gets to hold /dev/cpu_dma_latency there."""
     if place.kind in ("docker", "podman"):
         return (
-            f"start the container with '{place.kind} run --device {CPU_DMA_LATENCY}', as root or in its group"
+            f"start the container as root with '{place.kind} run --device {CPU_DMA_LATENCY}' (another user "
+            "can open it where the host gives it to a group of that user's)"
         )
     if place.kind == "kubernetes":
         return f"give a privileged container {CPU_DMA_LATENCY} of the node, as a hostPath volume"
@@ -46,3 +47,17 @@ def cpu_dma_latency(place: Place) -> str:
         f"{outside(place)}write the line '{rule}' into /etc/udev/rules.d/99-cpu-dma-latency.rules, run "
         "'sudo udevadm trigger --name-match=cpu_dma_latency', and have the user in the group audio"
     )
+
+
+def endless_real_time(place: Place) -> str:
+    """Return how a program is started there without RLIMIT_RTTIME, if its hard limit ends somewhere."""
+    if place.kind == "login":
+        run = "run 'sudo prlimit --pid $$ --rttime=unlimited:unlimited' in the shell that starts the program"
+        return outside(place) + run
+    if place.kind in ("service", "user service"):
+        return place.edited("LimitRTTIME=infinity")
+    if place.kind in ("docker", "podman"):
+        return f"start the container with '{place.kind} run --ulimit rttime=-1:-1'"
+    if place.kind == "kubernetes":
+        return f"set LimitRTTIME=infinity {NODES_RUNTIME}"
+    return "set lxc.prlimit.rttime = unlimited for LXC, LimitRTTIME=infinity for systemd-nspawn"

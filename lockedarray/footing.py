@@ -42,15 +42,17 @@ class Stack(Setting):
         self._nbytes = nbytes
         self.asked = f"{spoken(nbytes)} touched"
         self._touched = 0
+        self._is_all = False
 
     def now(self) -> str:
-        return f"{spoken(self._touched)} touched"
+        return f"{spoken(self._touched)} touched" + ", to the stack's end" * self._is_all
 
     def take(self) -> None:
         self._touched = prefault_stack(self._nbytes)
-        # A stack that is mapped as a whole does not grow: less is all of it, then.
         short = self._touched < self._nbytes - self._nbytes % resource.getpagesize()
-        if short and lib.stack_grows():
+        # No call can go deeper, and fault, where it ends here: mapped as a whole, it does not grow.
+        self._is_all = short and not lib.stack_grows()
+        if short and not self._is_all:
             raise Refused(
                 0,
                 "the stack may not grow further (RLIMIT_STACK, or where it is locked RLIMIT_MEMLOCK)",

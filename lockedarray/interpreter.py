@@ -111,7 +111,7 @@ class SwitchInterval(Setting):
     name = "switch interval"
 
     def __init__(self, seconds: float) -> None:
-        self._wish = max(round(seconds * 1e6), 1)
+        self._wish = round(seconds * 1e6)
         self.asked = f"{self._wish} us"
 
     def now(self) -> str:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
@@ -13,7 +14,7 @@ from .memory_map import MemoryMap, Row, merged, read
 from .sizes import spoken
 from .terminal import columns, has_blocks
 
-_NARROWEST = 72  # columns
+_NARROWEST, _NARROWEST_SINGLY = 56, 72  # columns
 SHOWN = 20  # rows; smaller ones are one together
 _BLOCKS, _ASCII = "█▒░·", "#+o."
 _PARTS = ("locked and resident", "resident", "locked, not resident", "neither")
@@ -38,13 +39,14 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         process = read(os.getpid() if itself else arguments.pid)
     except (ProcessLookupError, PermissionError, ValueError) as error:
-        print(f"lockedarray map: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        sentence = getattr(error, "strerror", None) or str(error)
+        print(f"lockedarray map: {_printable(sentence)}", file=sys.stderr)
         return 1
     rows = process.rows if arguments.all else merged(process.rows)
     if arguments.json:
         print(json.dumps(_figures(process, rows), indent=2))
         return 0
-    name = f"process {process.pid} ({process.command})"
+    name = f"process {process.pid} ({_printable(process.command)})"
     print(f"{name}, which is this command itself" if itself else name)
     for line in draw(process, rows, columns(), has_blocks(), singly=arguments.all):
         print(line)
@@ -54,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 def draw(process: MemoryMap, rows: Sequence[Row], width: int, blocks: bool, singly: bool) -> Iterator[str]:
     """Yield the lines of the picture: a row a mapping, or a name; the total; what the signs mean."""
     signs = _BLOCKS if blocks else _ASCII
-    space = max(width, _NARROWEST) - 3 * 10 - 2  # but for the figures
+    space = max(width, _NARROWEST_SINGLY if singly else _NARROWEST) - 3 * 10 - 2  # but for the figures
     picture = min(32, space // 3)
     names = space - picture - 1
     yield f"{'':{names}}{'size':>10}{'resident':>10}{'locked':>10}  {'share':{picture}}".rstrip()
@@ -69,8 +71,8 @@ def draw(process: MemoryMap, rows: Sequence[Row], width: int, blocks: bool, sing
     limit = f"limit on locked memory: {spoken(process.soft)}"
     if process.soft != process.hard:
         limit += f", which the process can raise to {spoken(process.hard)}"
-    yield limit
-    yield ", ".join(f"{sign} {part}" for sign, part in zip(signs, _PARTS, strict=True))
+    yield from textwrap.wrap(limit, width)
+    yield from textwrap.wrap(", ".join(map(" ".join, zip(signs, _PARTS, strict=True))), width)
 
 
 def _foremost(rows: Sequence[Row]) -> Iterator[Row]:
@@ -121,7 +123,7 @@ def _fitted(name: str, width: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return a file's name as any terminal can take it."""
+    """Return a file's or a process's name as any terminal can take it."""
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     shown = "".join(sign if sign.isprintable() else "?" for sign in text)
     return shown.encode(encoding, "replace").decode(encoding)

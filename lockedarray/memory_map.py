@@ -131,11 +131,11 @@ def read(pid: int) -> MemoryMap:
 
 
 def merged(rows: Iterable[Row]) -> list[Row]:
-    """Return one row a name, the most resident first."""
+    """Return one row a name: what is most under a lock first, then what is most resident."""
     by_name: dict[str, Row] = {}
     for row in rows:
         by_name[row.name] = by_name[row.name] + row if row.name in by_name else row
-    return sorted(by_name.values(), key=lambda row: (-row.resident, -row.size, row.name))
+    return sorted(by_name.values(), key=lambda row: (-row.locked, -row.resident, -row.size, row.name))
 
 
 def _row(use: MappingUse) -> Row:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 ROOT = Path("/")
+NODES_RUNTIME = "in the unit of the node's container runtime (containerd), restart that and make the pod anew"
 CAP_FOWNER = 3
 CAP_IPC_LOCK = 14
 CAP_SYS_NICE = 23
@@ -81,7 +82,7 @@ class Place:
         if self.kind == "login":
             return self._login(limit, words)
         if self.kind in ("service", "user service"):
-            return self._service(words)
+            return self.edited(words.unit)
         if self.kind == "kubernetes":
             return self._pod(words)
         return self._container(limit, words)
@@ -98,14 +99,15 @@ class Place:
             )
         return fix
 
-    def _service(self, words: _Spelling) -> str:
-        edit = f"run 'sudo systemctl edit {self.name}', write {words.unit} on a line below [Service], then "
+    def edited(self, setting: str) -> str:
+        """Return how a service, or the manager of a user's services, gets a setting of systemd.exec(5)."""
+        edit = f"run 'sudo systemctl edit {self.name}', write {setting} on a line below [Service], then "
         if self.kind == "user service":  # which cannot have more than its manager
             return edit + "log out of every session and in again"
         return edit + f"run 'sudo systemctl restart {self.name}'"
 
     def _pod(self, words: _Spelling) -> str:
-        runtime = f"{words.unit} in the unit of the node's container runtime (containerd)"
+        runtime = f"{words.unit} {NODES_RUNTIME}"
         if self.user_namespace:
             return (
                 f"set {runtime}; in a pod with hostUsers: false "
@@ -118,15 +120,14 @@ class Place:
 
     def _container(self, limit: Limit, words: _Spelling) -> str:
         if self.kind == "container":
-            start = (
+            return (
                 f"raise the limit where the container is configured (lxc.prlimit.{limit} = "
                 f"{words.value} for LXC, {words.unit} for systemd-nspawn)"
             )
-        else:
-            start = (
-                f"start the container with '{self.kind} run --ulimit {limit}={words.docker}' "
-                f"(in a compose file: 'ulimits: {{{limit}: {words.compose}}}')"
-            )
+        start = (
+            f"start the container with '{self.kind} run --ulimit {limit}={words.docker}' "
+            f"(in a compose file: 'ulimits: {{{limit}: {words.compose}}}')"
+        )
         if not self.user_namespace:
             return f"{start}, or with '--cap-add {words.capability}' if it runs as root"
         return (

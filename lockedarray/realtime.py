@@ -26,7 +26,8 @@ class Realtime:
         What was asked, what is in force, and where that is less: why, and what to do. Empty before
         entry.
     ok : bool
-        Whether every step is in force as asked.
+        Whether every step is in force as asked, or as far as there is anything to have: of a stack
+        that is smaller than `stack`, all.
     """
 
     def __init__(self, settings: list[Setting], strict: bool) -> None:
@@ -38,7 +39,7 @@ class Realtime:
 
     @property
     def ok(self) -> bool:
-        """Whether every step is in force as asked."""
+        """Whether every step is in force."""
         return all(step.ok for step in self.steps)
 
     def __enter__(self) -> Self:
@@ -169,7 +170,7 @@ def realtime(
     flush_denormals : bool
         See the function of that name.
     stack : int, optional
-        Bytes, see `prefault_stack`.
+        Bytes, see `prefault_stack`; less where the thread's stack ends before.
     lock_memory : bool
         All of the process, see `lock_all`.
     strict : bool
@@ -210,7 +211,7 @@ def realtime(
     if not collect:
         settings.append(NoCollection())
     if switch_interval is not None:
-        settings.append(SwitchInterval(_seconds("switch_interval", switch_interval)))
+        settings.append(SwitchInterval(_seconds("switch_interval", switch_interval, 1e-6)))
     if cpu_dma_latency is not None:
         settings.append(IdleLatency(_bounded("cpu_dma_latency", cpu_dma_latency, 0, 2**31 - 1)))
     if timer_slack is not None:
@@ -247,23 +248,32 @@ def _scheduler(
 
 
 def _affinity(cpus: SupportsIndex | Iterable[SupportsIndex]) -> Affinity:
-    wanted = {operator.index(cpu) for cpu in (cpus if isinstance(cpus, Iterable) else (cpus,))}
+    wanted = {_whole("cpus", cpu) for cpu in (cpus if isinstance(cpus, Iterable) else (cpus,))}
     if not wanted or min(wanted) < 0:
-        raise ValueError("cpus must name at least one processor, from 0 on")
+        raise ValueError(f"cpus must name at least one processor, and all from 0 on, not {sorted(wanted)}")
     return Affinity(wanted)
 
 
+def _whole(name: str, value: SupportsIndex) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
+
+
 def _bounded(name: str, value: SupportsIndex, least: int, most: int = 2**62) -> int:
-    number = operator.index(value)
+    number = _whole(name, value)
     if not least <= number <= most:
         raise ValueError(f"{name} must be from {least} to {most}, not {number}")
     return number
 
 
-def _seconds(name: str, value: SupportsFloat) -> float:
+def _seconds(name: str, value: SupportsFloat, least: float = 1e-9) -> float:
+    if not isinstance(value, SupportsFloat):
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
     seconds = float(value)
-    if not 0 < seconds < 1e6:
-        raise ValueError(f"{name} must be in seconds, above 0 and below a million, not {seconds}")
+    if not least <= seconds < 1e6:
+        raise ValueError(f"{name} must be in seconds, from {least:g} to below a million, not {seconds:g}")
     return seconds
 
 

@@ -116,11 +116,12 @@ class Affinity(Setting):
     def _refused(self, code: int) -> Refused:
         if code == errno.EBUSY:
             return Refused(code, "the thread runs at SCHED_DEADLINE, on all processors", "Leave cpus out")
-        return Refused(
-            code,
-            f"not all of {self.asked} are there for this process (of {os.cpu_count()} on this machine)",
-            "Choose of them those that 'taskset -cp 1' and its cpuset allow (docker run --cpuset-cpus)",
-        )
+        usable = _usable()
+        fix = f"Choose of {_listed(usable)}"
+        if len(usable) < (os.cpu_count() or 1):
+            fix += ", or widen its cpuset ('docker run --cpuset-cpus', AllowedCPUs= of a unit)"
+        missing = _listed(self._wanted - usable)
+        return Refused(code, f"this process may not run on {missing}, only on {_listed(usable)}", fix)
 
 
 class TimerSlack(Setting):
@@ -260,6 +261,16 @@ def _latency_refused(code: int) -> Refused:
 
 def _bound(limit: int) -> str:
     return "unlimited" if limit == resource.RLIM_INFINITY else str(limit)
+
+
+def _usable() -> set[int]:
+    """Return the processors that this thread may choose from: those there are, within its cpuset."""
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, range(os.sysconf("SC_NPROCESSORS_CONF")))
+        return os.sched_getaffinity(0)
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _listed(cpus: Iterable[int]) -> str:

@@ -76,7 +76,7 @@ def prefault_stack(nbytes: SupportsIndex = 1 << 20) -> int:
     OSError
         Where the stack lies cannot be found out: for the main thread that takes /proc/self/maps.
     MemoryError
-        More than 64 MiB, and there is no memory for it.
+        The stack may grow by more than 64 MiB, and there is no memory for it.
 
     See Also
     --------
@@ -92,8 +92,11 @@ def prefault_stack(nbytes: SupportsIndex = 1 << 20) -> int:
     depth = operator.index(nbytes)
     if depth < 0:
         raise ValueError(f"nbytes cannot be negative: {depth}")
-    check_room(depth)
-    touched = lib.stack_prefault(min(depth, sys.maxsize))
+    extent = ffi.new("uintptr_t[2]")
+    touched = lib.stack_pages(extent)
+    if touched == 0:
+        check_room(min(depth, extent[1]))
+        touched = lib.stack_prefault(min(depth, sys.maxsize))
     if touched < 0:
         raise refused("pthread_getattr_np", -touched, 0)
     return touched

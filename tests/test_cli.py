@@ -66,6 +66,23 @@ def test_a_reader_that_goes_away() -> None:
     assert process.returncode == 128 + signal.SIGPIPE
 
 
+@pytest.mark.parametrize("command", ["map self", "doctor --json", "jitter --duration=60"])
+def test_without_standard_output(command: str) -> None:
+    shell = ["sh", "-c", f'exec "$@" {command} >&-', "sh", *PROGRAM]
+    done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "lockedarray: standard output is closed: there is nowhere to report to\n",
+    )
+
+
+def test_without_standard_error() -> None:
+    """What is wrong does not get in between what a program reads."""
+    shell = ["sh", "-c", 'exec "$@" map 2147483647 2>&-', "sh", *PROGRAM]
+    done = subprocess.run(shell, stdout=subprocess.PIPE, text=True, timeout=50)
+    assert (done.returncode, done.stdout) == (1, "")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk() -> None:
     with open("/dev/full", "w") as full:

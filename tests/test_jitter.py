@@ -28,6 +28,7 @@ from lockedarray.jitter.measure import Run
 from lockedarray.jitter.options import Options
 from lockedarray.jitter.tally import Tally
 from lockedarray.limits import limit_counts
+from lockedarray.setting import Step
 
 SHORT = ("jitter", "--duration=0.2")
 
@@ -214,7 +215,9 @@ def test_in_a_user_namespace() -> None:
         ("--cpus=1-", "'1-' is no list of CPUs"),
         ("--cpus=3-1", "'3-1' is no range of CPUs"),
         ("--synth=0", "a block's number of frames is 1 to 65536, not 0"),
-        ("--plot=/nowhere/at/all.png", "'/nowhere/at/all.png' cannot be written"),
+        ("--plot=/nowhere/at/all.png", "'/nowhere/at/all.png' cannot be written: there is no directory"),
+        ("--plot=/proc", "'/proc': a picture's name ends in .png, .svg, .pdf"),
+        ("--plot=", "'': a picture's name ends in .png, .svg, .pdf"),
     ],
 )
 def test_bad_options(option: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,12 +232,34 @@ def test_plot(tmp_path: Path) -> None:
     picture = tmp_path / "plot.png"
     if find_spec("matplotlib") is None:
         _, err = lockedarray("jitter", "--duration=600", "--plot", picture, status=2)
-        assert err == "lockedarray jitter: --plot needs matplotlib: pip install 'lockedarray[plot]'\n"
+        assert err.endswith("a picture needs matplotlib: pip install matplotlib\n")
         return
     lockedarray(*SHORT, "--compare", "--threads=2", "--plot", picture)
     assert picture.read_bytes()[:4] == b"\x89PNG"
-    _, err = lockedarray(*SHORT, "--plot", tmp_path / "plot.nothing", status=1)
+    (tmp_path / "nowhere.svg").symlink_to("/nowhere/at/all.svg")
+    _, err = lockedarray(*SHORT, "--plot", tmp_path / "nowhere.svg", status=1)
     assert "cannot draw" in err
+
+
+def test_the_title_of_a_picture_says_what_was_not_achieved() -> None:
+    step = Step("scheduler", "SCHED_FIFO, priority 80", "SCHED_OTHER", False, "Refused.", "Ask.")
+    run = Run("realtime", (Tally(), Tally()), (None, None), ((step,), (step,)), "")
+    title = report.title(Options(threads=2, priority=80, cpus=tuple(range(99))), [run], True, 80)
+    assert "asked for SCHED_FIFO 80" in title
+    assert "\nnot achieved: scheduler\nstopped early\nLinux" in title
+    assert max(map(len, title.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("width", [48, 60, 80, 140])
+def test_a_narrow_table_does_without_some_figures(width: int) -> None:
+    tally = Tally(10_000_000, 20_000, 0, 0, frozenset(), 1, 5000, 9_000_000, np.arange(1000))
+    runs = [Run(name, (tally, tally), (None, None), ((), ()), "") for name in ("plain", "realtime")]
+    lines = list(report.lines(Options(threads=2), runs, width, True))
+    assert max(map(len, lines)) <= width
+    [heading] = [line for line in lines if line.startswith("us ")]
+    assert {"p99", "max", "wake-ups", "missed"} <= set(heading.split())
+    assert ("p99.9" in heading) == (width >= 80)
+    assert ("p90" in heading) == (width > 80)
 
 
 def test_an_early_end_is_reported() -> None:

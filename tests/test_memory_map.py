@@ -101,7 +101,7 @@ def test_the_keys_of_json() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("width", [72, 140])
+@pytest.mark.parametrize("width", [56, 72, 140])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_the_picture_fits(width: int, encoding: str) -> None:
     for options in (), ("--all",):
@@ -109,8 +109,9 @@ def test_the_picture_fits(width: int, encoding: str) -> None:
         assert err == ""
         assert "which is this command itself" in out
         lines = out.splitlines()
-        assert max(map(len, lines[1:-2])) <= width
-        assert lines[-1].startswith("█ locked" if encoding == "utf-8" else "# locked")
+        assert max(map(len, lines[1:])) <= max(width, 72 * bool(options))
+        legend = "█ locked and resident" if encoding == "utf-8" else "# locked and resident"
+        assert any(line.startswith(legend) for line in lines[-2:])
         assert out.isascii() == (encoding == "ascii")
 
 
@@ -119,6 +120,31 @@ def test_each_share_can_be_seen() -> None:
     assert map_command._shares(row, 16, "#+o.") == "#+o" + "." * 13
     everything = Row("", 0, 0, "", 1, PAGE, PAGE, PAGE, PAGE)
     assert map_command._shares(everything, 8, "#+o.") == "########"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_name_that_a_terminal_would_obey(encoding: str) -> None:
+    program = """
+import ctypes
+ctypes.CDLL(None).prctl(15, bytes([27]) + b"[31mr\\xe9d" + bytes([7]))
+print(flush=True)
+input()
+"""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        out, err = lockedarray("map", process.pid, PYTHONIOENCODING=encoding)
+        process.communicate(b"\n")
+    assert err == ""
+    assert re.match(rf"process {process.pid} \(\?\[31mr.d\?\)\n", out)
+    assert out.replace("\n", "").isprintable()
+
+
+def test_what_is_locked_comes_first() -> None:
+    small, large = (Row(name, 0, 0, "", 1, *[size * PAGE] * 2, 0, 0) for name, size in (("a", 1), ("b", 9)))
+    locked = Row("c", 0, 0, "", 1, *[2 * PAGE] * 4)
+    assert [row.name for row in merged([small, large, locked])] == ["c", "b", "a"]
 
 
 def test_no_such_process() -> None:

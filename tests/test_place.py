@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lockedarray import place
+from lockedarray import fixes, place
 
 EVERYONE = "0 0 4294967295\n"
 ROOTLESS = "0 1000 1\n1 100000 65536\n"
@@ -85,7 +85,7 @@ def test_in_a_user_namespace_no_capability_helps(
         (place.Place("podman", "", True), "'USER - rtprio 99' in /etc/security/limits.d on the host"),
         (place.Place("kubernetes"), "{capabilities: {add: [SYS_NICE]}} and let it run as root"),
         (place.Place("kubernetes", "", True), "set LimitRTPRIO=99 in the unit"),
-        (place.Place("container"), "lxc.prlimit.rtprio = 99 for LXC, LimitRTPRIO=99 for systemd-nspawn"),
+        (place.Place("container"), "lxc.prlimit.rtprio = 99 for LXC, LimitRTPRIO=99 for systemd-nspawn)"),
     ],
 )  # fmt: skip
 def test_real_time_priorities_are_allowed_the_same_way(found: place.Place, fix: str) -> None:
@@ -112,3 +112,25 @@ def test_nothing_can_be_read(tmp_path: Path) -> None:
 def test_a_user_without_a_name_is_a_number(tmp_path: Path) -> None:
     root = root_with(tmp_path, {"proc/self/uid_map": f"{os.geteuid()} 3999999999 1\n"})
     assert place.find(root, {}).name == ":3999999999"
+
+
+def test_a_fix_names_no_option_of_another_place() -> None:
+    for found in place.Place("container"), place.Place("kubernetes"), place.Place("service", "synth.service"):
+        assert "--cap-add" not in found.fix
+    assert "restart that and make the pod anew" in place.Place("kubernetes").fix
+
+
+@pytest.mark.parametrize(
+    ("found", "fix"),
+    [
+        (place.Place("login", "ada"), "'sudo prlimit --pid $$ --rttime=unlimited:unlimited' in the shell"),
+        (place.Place("login", "ada", True), "outside of this user namespace, run 'sudo prlimit"),
+        (place.Place("service", "synth.service"), "'sudo systemctl restart synth.service'"),
+        (place.Place("user service", "user@1000.service"), "user@1000.service', write LimitRTTIME=infinity"),
+        (place.Place("podman"), "'podman run --ulimit rttime=-1:-1'"),
+        (place.Place("kubernetes"), "set LimitRTTIME=infinity in the unit of the node's container runtime"),
+        (place.Place("container"), "lxc.prlimit.rttime = unlimited for LXC"),
+    ],
+)  # fmt: skip
+def test_the_time_limit_of_real_time_threads(found: place.Place, fix: str) -> None:
+    assert fix in fixes.endless_real_time(found)

@@ -42,9 +42,4 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _has_colours() -> bool:
     """Return whether standard output is a terminal whose user has nothing against colours (no-color.org)."""
-    return (
-        sys.stdout is not None
-        and sys.stdout.isatty()
-        and os.environ.get("TERM") != "dumb"
-        and not os.environ.get("NO_COLOR")
-    )
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")

@@ -29,8 +29,8 @@ _PLACES = {
 
 
 def soft_limit(machine: Machine) -> Verdict:
-    soft, hard = _memlock(machine)
-    return _judged(machine, soft, _raised(machine, soft, hard))
+    soft, _ = _memlock(machine)
+    return _judged(machine, soft, _lifted(machine))
 
 
 def hard_limit(machine: Machine) -> Verdict:
@@ -63,15 +63,14 @@ def left(machine: Machine) -> Verdict:
 
 
 def capability(machine: Machine) -> Verdict:
-    soft, hard = _memlock(machine)
-    if soft == RLIM_INFINITY:
+    if _memlock(machine)[0] == RLIM_INFINITY:
         return Verdict("ok", "not needed: there is no limit")
     if machine.trials.memlock_lifted:
         return Verdict("ok", "lifts the limit (tried)")
     shown = re.search(r"^CapEff:\s*([0-9a-f]{1,16})$", machine.text("proc/self/status"), re.MULTILINE)
     held = shown is not None and int(shown[1], 16) >> CAP_IPC_LOCK & 1
     finding = "shown, and lifts nothing (tried)" if held else "missing: the limit counts (tried)"
-    return Verdict("warn", finding, _raised(machine, soft, hard))
+    return Verdict("warn", finding, _lifted(machine))
 
 
 def page(machine: Machine) -> Verdict:
@@ -141,6 +140,12 @@ def _locked(machine: Machine) -> int:
 def _raised(machine: Machine, soft: int, hard: int) -> str:
     """Return how the soft limit is raised: up to the hard one anyone may."""
     return machine.place.fix if soft == hard else fixes.soft_limit("memlock", hard)
+
+
+def _lifted(machine: Machine) -> str:
+    """Return how no limit counts any more: a hard one that ends somewhere has to go first."""
+    _, hard = _memlock(machine)
+    return fixes.soft_limit("memlock", hard) if hard == RLIM_INFINITY else machine.place.fix
 
 
 QUESTIONS = (

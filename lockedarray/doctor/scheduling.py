@@ -58,10 +58,7 @@ def time_limit(machine: Machine) -> Verdict:
         most = "resource.RLIM_INFINITY"
         fix = f"call resource.setrlimit(resource.RLIMIT_RTTIME, ({most}, {most})) first"
     else:
-        fix = (
-            "start the program with 'sudo prlimit --rttime=unlimited:unlimited' before it, as a unit with "
-            "LimitRTTIME=infinity, or in a container with '--ulimit rttime=-1:-1'"
-        )
+        fix = fixes.endless_real_time(machine.place)
     return Verdict("warn", f"{soft:,} us", fix)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 
 from ..terminal import columns, has_blocks
@@ -23,7 +22,7 @@ By default lockedarray.realtime sets each thread up; what it cannot achieve is s
 --compare measures that and plain threads in turns, each kind for the whole duration.
 
 exit status: 0 measured, whatever was achieved; 1 it could not be measured, or the picture could
-not be written; 2 wrong arguments; 130 Ctrl-C, and the report is of what was measured until then."""
+not be written after all; 2 wrong arguments; 130 Ctrl-C, and the report is of what was measured until then."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,15 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lock all memory (default); --no-lock leaves just that out",
     )
     parser.add_argument("--compare", action="store_true", help="measure plain threads too, in turns")
-    parser.add_argument("--plot", metavar="FILE", help="draw the latencies (needs matplotlib)")
+    parser.add_argument(
+        "--plot", type=_picture, metavar="FILE", help="draw the latencies: .png, .svg or .pdf, by matplotlib"
+    )
     parser.add_argument("--json", action="store_true", help="the report as JSON, and nothing else")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and report; return the exit status."""
-    if arguments.plot and (problem := _no_picture(arguments.plot)):
-        print(f"lockedarray jitter: {problem}", file=sys.stderr)
-        return 2
     settings = Options(
         arguments.threads,
         arguments.priority,
@@ -94,21 +92,14 @@ def run(arguments: argparse.Namespace) -> int:
             print(line)
     if arguments.plot:
         try:
-            plot.draw(arguments.plot, settings, runs, f"{report.heading(settings)}\n{report.machine()}")
-        except (OSError, ValueError) as error:
+            title = report.title(settings, runs, measurement.interrupted, plot.TITLE)
+            plot.draw(arguments.plot, settings, runs, title)
+        except OSError as error:
             print(f"lockedarray jitter: cannot draw {arguments.plot!r}: {error}", file=sys.stderr)
             return 1
     if measurement.interrupted:
         raise KeyboardInterrupt  # the command's end: what was measured is told
     return 0
-
-
-def _no_picture(path: str) -> str:
-    """Return why no picture could be written there after the run; "" where one could, for all one sees."""
-    directory = os.path.dirname(path) or "."
-    if not os.access(path if os.path.exists(path) else directory, os.W_OK) or os.path.isdir(path):
-        return f"--plot: {path!r} cannot be written"
-    return plot.missing()
 
 
 def _whole(text: str, least: int, most: int, what: str) -> int:
@@ -151,6 +142,12 @@ def _interval(text: str) -> float:
 
 def _duration(text: str) -> float:
     return _number(text, 0.01, LONGEST_S, "a duration in seconds")
+
+
+def _picture(text: str) -> str:
+    if problem := plot.impossible(text):
+        raise argparse.ArgumentTypeError(problem)
+    return text
 
 
 def _cpus(text: str) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ class Live:
 
     def __init__(self, seconds: float, silent: bool) -> None:
         self._seconds, self._silent = seconds, silent
-        self._moving = not silent and sys.stdout is not None and sys.stdout.isatty()
+        self._moving = not silent and sys.stdout.isatty()
         self._done = 0.0  # seconds of the turns before
         self._quarter = 0
         self._written = 0  # characters of the line that stands
@@ -57,7 +57,7 @@ def _sentence(running: Sequence[Running]) -> str:
     wakeups = sum(one.wakeups for one in running)
     missed = sum(one.missed for one in running)
     if not wakeups:
-        return "warming up"
+        return "no wake-up yet"
     least = min(one.least for one in running) / 1000
     average = sum(one.total for one in running) / wakeups / 1000
     greatest = max(one.greatest for one in running) / 1000

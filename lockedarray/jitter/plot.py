@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,24 +16,35 @@ from .measure import Run
 from .options import Options
 from .tally import Latencies
 
+FORMATS = (".png", ".svg", ".pdf")
 COLOURS = {"plain": "#d1495b", "realtime": "#2a9d6f"}
+TITLE = 125  # characters that fit on a line of it
 POINTS = 4000  # of a curve over time: each is the latest wake-up of its share of the run
 
 
-def missing() -> str:
-    """Return why no picture can be drawn, as a sentence without its stop; "" where one can."""
+def impossible(path: str) -> str:
+    """Return why no picture can be drawn there, for all one sees, as a sentence without its stop; or ""."""
+    directory = os.path.dirname(path) or "."
+    if not path.endswith(FORMATS):
+        return f"{path!r}: a picture's name ends in {', '.join(FORMATS)}"
+    if os.path.isdir(path):
+        return f"{path!r} cannot be written: it is a directory"
+    if not os.path.isdir(directory):
+        return f"{path!r} cannot be written: there is no directory {directory!r}"
+    if not os.access(path if os.path.exists(path) else directory, os.W_OK):
+        return f"{path!r} cannot be written: permission denied"
     if find_spec("matplotlib") is None:
-        return "--plot needs matplotlib: pip install 'lockedarray[plot]'"
+        return "a picture needs matplotlib: pip install matplotlib"
     return ""
 
 
-def draw(path: str, settings: Options, runs: Sequence[Run], heading: str) -> None:
-    """Draw the latencies to a file whose name tells the format.
+def draw(path: str, settings: Options, runs: Sequence[Run], title: str) -> None:
+    """Draw the latencies to a file whose name tells the format, one of `FORMATS`.
 
     Raises
     ------
-    OSError, ValueError
-        The file cannot be written; it is of no format that is known.
+    OSError
+        The file cannot be written.
     """
     # Imported here: only who wants a picture needs it.
     figure = import_module("matplotlib.figure").Figure(figsize=(9, 6.5), layout="constrained")
@@ -56,7 +68,7 @@ def draw(path: str, settings: Options, runs: Sequence[Run], heading: str) -> Non
                 linewidth=0.6,
                 alpha=0.8,
             )
-    above.set(xscale="log", xlabel="wake-up latency, us", ylabel="wake-ups", title=heading)
+    above.set(xscale="log", xlabel="wake-up latency, us", ylabel="wake-ups", title=title)
     below.set(yscale="log", xlabel="time, s; missed periods left out", ylabel="latency, us")
     above.legend(loc="upper right")
     for axes in (above, below):

@@ -16,6 +16,7 @@ from .measure import Run
 from .options import Options
 from .tally import FIGURES, Tally
 
+_DISPENSABLE = ("p90", "avg", "p99.9", "min", "faults", "p50")  # where the terminal is narrow, in this order
 _COUNTERS = {
     "perf": "perf (accesses that faulted, in the kernel's work for the thread too)",
     "perf-user": "perf-user (those of user code; the kernel's work for the thread is not seen)",
@@ -28,12 +29,12 @@ def lines(settings: Options, runs: Sequence[Run], width: int, blocks: bool) -> I
     yield from _wrapped(heading(settings), width)
     yield from _wrapped(machine(), width)
     yield ""
-    yield from _table(runs)
+    yield from _table(runs, width)
     yield ""
     for remark in _remarks(runs):
         yield from _wrapped(remark, width)
     yield ""
-    yield "wake-up latencies; the bars are logarithmic"
+    yield from _wrapped("wake-up latencies; the bars are logarithmic", width)
     yield from histogram.draw({run.name: run.together.kept for run in runs}, width, blocks)
 
 
@@ -69,6 +70,16 @@ def machine() -> str:
     )
 
 
+def title(settings: Options, runs: Sequence[Run], interrupted: bool, width: int) -> str:
+    """Return what stands above a picture: what was asked, what was not achieved, and on what machine."""
+    parts = [heading(settings)]
+    if refused := dict.fromkeys(step.name for run in runs for step in not_achieved(run)):
+        parts.append("not achieved: " + ", ".join(refused))
+    if interrupted:
+        parts.append("stopped early")
+    return "\n".join(line for part in (*parts, machine()) for line in _wrapped(part, width))
+
+
 def heading(settings: Options) -> str:
     """Return what was asked."""
     number = settings.threads
@@ -77,15 +88,15 @@ def heading(settings: Options) -> str:
         f"a period of {settings.interval_us:g} us",
         f"{settings.duration:g} s",
         f"a block of {settings.synth} frames" if settings.synth else "no load",
-        "ordinary scheduling" if settings.priority is None else f"SCHED_FIFO {settings.priority}",
+        "ordinary scheduling" if settings.priority is None else f"asked for SCHED_FIFO {settings.priority}",
     ]
     if settings.cpus:
         parts.append("CPU " + ", ".join(map(str, settings.cpus)))
-    parts.append("memory locked" if settings.lock else "memory not locked")
+    parts.append("asked for locked memory" if settings.lock else "memory not locked")
     return "jitter: " + ", ".join(parts)
 
 
-def _table(runs: Sequence[Run]) -> Iterator[str]:
+def _table(runs: Sequence[Run], width: int) -> Iterator[str]:
     rows = [["us", *FIGURES, "wake-ups", "missed", "faults"]]
     for run in runs:
         if len(run.tallies) > 1:
@@ -96,10 +107,16 @@ def _table(runs: Sequence[Run]) -> Iterator[str]:
     ratios = _ratios(runs)
     if ratios is not None:
         rows.append(["ratio", *(f"{ratio:.1f}x" for ratio in ratios.values()), "", "", ""])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
-        yield "  ".join((f"{row[0]:{widths[0]}}", *cells)).rstrip()
+    columns = {column[0]: column for column in zip(*rows, strict=True)}
+    widths = {name: max(map(len, column)) for name, column in columns.items()}
+    for name in _DISPENSABLE:
+        if sum(widths.values()) + 2 * (len(widths) - 1) <= width:
+            break
+        del widths[name]
+    for row in zip(*(columns[name] for name in widths), strict=True):
+        sizes = list(widths.values())
+        cells = (f"{cell:>{size}}" for cell, size in zip(row[1:], sizes[1:], strict=True))
+        yield "  ".join((f"{row[0]:{sizes[0]}}", *cells)).rstrip()
 
 
 def _cells(tally: Tally) -> list[str]:
