@@ -155,8 +155,9 @@ MUTATIONS = [
     Mutation(
         "pages marked on fault while another thread locks",
         "lock_all.c",
-        "    registry_close_gate();\n    int error = os_lock_all(current, future, true);\n",
-        "    registry_open_gate();\n    int error = os_lock_all(current, future, true);\n",
+        "    registry_close_gate();\n    int error = os_lock_all(current, future, true);\n"
+        "    registry_open_gate();\n",
+        "    int error = os_lock_all(current, future, true);\n",
         "test_lock_all.py",
     ),
     Mutation(
