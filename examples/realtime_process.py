@@ -51,8 +51,9 @@ def main() -> int:
     # 3. Memory, stack, garbage collector, scheduler and more, as far as one may: the table says.
     with la.realtime(priority=50) as rt:
         print(rt)
-        # 4. What faults on its first call, faults now.
-        loop(la.Periodic(PERIOD, history=HISTORY), 50)
+        # 4. What faults on its first call, faults now: the same steps as below, the counting too.
+        with la.page_faults():
+            loop(la.Periodic(PERIOD, history=HISTORY), 50)
         state[:] = 0
         # 5. The loop: absolute deadlines, and no page fault.
         beats = la.Periodic(PERIOD, history=HISTORY)

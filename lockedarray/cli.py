@@ -41,12 +41,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the exit
+        _give_output_up()
         return _READER_GONE
     except (OSError, MemoryError) as error:
+        _give_output_up()
         sentence = getattr(error, "strerror", None) or str(error) or "out of memory"
         print(f"lockedarray: {sentence}", file=sys.stderr)
         return 1
+
+
+def _give_output_up() -> None:
+    """Write what is left of the output, or drop it: the interpreter would fail over it again, at its exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import resource
 
-from .place import NODES_RUNTIME, Limit, Place
+from .place import Limit, Place
 
 CPU_DMA_LATENCY = "/dev/cpu_dma_latency"
 
@@ -24,13 +24,23 @@ def outside(place: Place) -> str:
 def soft_limit(limit: Limit, hard: int) -> str:
     """Return how a process raises a soft limit of its own as far as the hard one, which anyone may."""
     unlimited = hard == resource.RLIM_INFINITY
+    infinity = "resource.RLIM_INFINITY"
     if limit == "memlock":
-        call = f"lockedarray.set_memlock_limit({'resource.RLIM_INFINITY' if unlimited else hard})"
+        call = f"lockedarray.set_memlock_limit({infinity if unlimited else hard})"
         shell = f"-l {'unlimited' if unlimited else hard // 1024}"
-    else:
+    elif limit == "rtprio":
         most = 99 if unlimited else hard
         call, shell = f"resource.setrlimit(resource.RLIMIT_RTPRIO, ({most}, {hard}))", f"-r {most}"
+    else:
+        most_time = infinity if unlimited else hard
+        call = f"resource.setrlimit(resource.RLIMIT_RTTIME, ({most_time}, {most_time}))"
+        shell = f"-R {'unlimited' if unlimited else hard}"
     return f"call {call} first, or run 'ulimit -S {shell}' in the shell that starts the program"
+
+
+def no_limit(place: Place, limit: Limit, hard: int) -> str:
+    """Return how a limit is lifted altogether: a hard one that ends somewhere has to go first."""
+    return soft_limit(limit, hard) if hard == resource.RLIM_INFINITY else place.fix_for(limit)
 
 
 def cpu_dma_latency(place: Place) -> str:
@@ -47,17 +57,3 @@ def cpu_dma_latency(place: Place) -> str:
         f"{outside(place)}write the line '{rule}' into /etc/udev/rules.d/99-cpu-dma-latency.rules, run "
         "'sudo udevadm trigger --name-match=cpu_dma_latency', and have the user in the group audio"
     )
-
-
-def endless_real_time(place: Place) -> str:
-    """Return how a program is started there without RLIMIT_RTTIME, if its hard limit ends somewhere."""
-    if place.kind == "login":
-        run = "run 'sudo prlimit --pid $$ --rttime=unlimited:unlimited' in the shell that starts the program"
-        return outside(place) + run
-    if place.kind in ("service", "user service"):
-        return place.edited("LimitRTTIME=infinity")
-    if place.kind in ("docker", "podman"):
-        return f"start the container with '{place.kind} run --ulimit rttime=-1:-1'"
-    if place.kind == "kubernetes":
-        return f"set LimitRTTIME=infinity {NODES_RUNTIME}"
-    return "set lxc.prlimit.rttime = unlimited for LXC, LimitRTTIME=infinity for systemd-nspawn"

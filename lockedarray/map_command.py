@@ -6,13 +6,12 @@ import argparse
 import json
 import os
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from .memory_map import MemoryMap, Row, merged, read
 from .sizes import spoken
-from .terminal import columns, has_blocks
+from .terminal import columns, has_blocks, wrapped
 
 _NARROWEST, _NARROWEST_SINGLY = 56, 72  # columns
 SHOWN = 20  # rows; smaller ones are one together
@@ -71,8 +70,8 @@ def draw(process: MemoryMap, rows: Sequence[Row], width: int, blocks: bool, sing
     limit = f"limit on locked memory: {spoken(process.soft)}"
     if process.soft != process.hard:
         limit += f", which the process can raise to {spoken(process.hard)}"
-    yield from textwrap.wrap(limit, width)
-    yield from textwrap.wrap(", ".join(map(" ".join, zip(signs, _PARTS, strict=True))), width)
+    yield from wrapped(limit, width)
+    yield from wrapped(", ".join(map(" ".join, zip(signs, _PARTS, strict=True))), width)
 
 
 def _foremost(rows: Sequence[Row]) -> Iterator[Row]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 ROOT = Path("/")
-NODES_RUNTIME = "in the unit of the node's container runtime (containerd), restart that and make the pod anew"
 CAP_FOWNER = 3
 CAP_IPC_LOCK = 14
 CAP_SYS_NICE = 23
@@ -30,7 +29,7 @@ _ENGINES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 
 
 class _Spelling(NamedTuple):
-    """How a limit is written where it can be raised, and the capability that is a way past it."""
+    """How a limit is written where it can be raised, and the capability that is a way past it, if one is."""
 
     value: str  # as limits.d writes it
     unit: str
@@ -39,11 +38,12 @@ class _Spelling(NamedTuple):
     capability: str
 
 
-Limit = Literal["memlock", "rtprio"]
+Limit = Literal["memlock", "rtprio", "rttime"]
 
 _SPELLINGS: dict[Limit, _Spelling] = {
     "memlock": _Spelling("unlimited", "LimitMEMLOCK=infinity", "-1:-1", "-1", "IPC_LOCK"),
     "rtprio": _Spelling("99", "LimitRTPRIO=99", "99:99", "99", "SYS_NICE"),
+    "rttime": _Spelling("unlimited", "LimitRTTIME=infinity", "-1:-1", "-1", ""),
 }
 
 
@@ -75,47 +75,53 @@ class Place:
 
         Parameters
         ----------
-        limit : {"memlock", "rtprio"}
-            On locked memory, or on real-time priorities.
+        limit : {"memlock", "rtprio", "rttime"}
+            On locked memory, on real-time priorities, on the time that real-time threads compute.
         """
         words = _SPELLINGS[limit]
         if self.kind == "login":
             return self._login(limit, words)
         if self.kind in ("service", "user service"):
-            return self.edited(words.unit)
+            return self._service(words)
         if self.kind == "kubernetes":
             return self._pod(words)
         return self._container(limit, words)
 
     def _login(self, limit: Limit, words: _Spelling) -> str:
-        fix = (
-            f"put the line '{self.name} - {limit} {words.value}' into "
-            f"/etc/security/limits.d/95-{limit}.conf, then log out of every session and in again"
-        )
-        if self.user_namespace:
-            fix += (
-                f"; do so outside of this user namespace, in which CAP_{words.capability} "
-                "is no way past the limit"
+        if limit == "rttime":  # which limits.d does not know
+            fix = "run 'sudo prlimit --pid $$ --rttime=unlimited:unlimited' in the shell of the program"
+        else:
+            fix = (
+                f"put the line '{self.name} - {limit} {words.value}' into "
+                f"/etc/security/limits.d/95-{limit}.conf, then log out of every session and in again"
             )
+        if self.user_namespace:
+            fix += "; do so outside of this user namespace"
+            if words.capability:
+                fix += f", in which CAP_{words.capability} is no way past the limit"
         return fix
 
-    def edited(self, setting: str) -> str:
-        """Return how a service, or the manager of a user's services, gets a setting of systemd.exec(5)."""
-        edit = f"run 'sudo systemctl edit {self.name}', write {setting} on a line below [Service], then "
+    def _service(self, words: _Spelling) -> str:
+        edit = f"run 'sudo systemctl edit {self.name}', write {words.unit} on a line below [Service], then "
         if self.kind == "user service":  # which cannot have more than its manager
             return edit + "log out of every session and in again"
         return edit + f"run 'sudo systemctl restart {self.name}'"
 
     def _pod(self, words: _Spelling) -> str:
-        runtime = f"{words.unit} {NODES_RUNTIME}"
+        runtime = (
+            f"set {words.unit} in the unit of the node's container runtime (containerd), restart that "
+            "and make the pod anew"
+        )
+        if not words.capability:
+            return f"{runtime}: a pod cannot set the limit itself"
         if self.user_namespace:
             return (
-                f"set {runtime}; in a pod with hostUsers: false "
+                f"{runtime}; in a pod with hostUsers: false "
                 f"the capability {words.capability} is no way past the limit"
             )
         return (
             f"give the container securityContext: {{capabilities: {{add: [{words.capability}]}}}} and let "
-            f"it run as root, or set {runtime}: a pod cannot set the limit itself"
+            f"it run as root, or {runtime}: a pod cannot set the limit itself"
         )
 
     def _container(self, limit: Limit, words: _Spelling) -> str:
@@ -128,6 +134,8 @@ class Place:
             f"start the container with '{self.kind} run --ulimit {limit}={words.docker}' "
             f"(in a compose file: 'ulimits: {{{limit}: {words.compose}}}')"
         )
+        if not words.capability:
+            return start
         if not self.user_namespace:
             return f"{start}, or with '--cap-add {words.capability}' if it runs as root"
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -11,6 +12,11 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 def columns() -> int:
     """Return the width to write for: the terminal's, or 80 where there is none."""
     return shutil.get_terminal_size((80, 24)).columns
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return prose as lines; a word that is longer, as a path, stays whole."""
+    return textwrap.wrap(text, max(20, width), break_long_words=False, break_on_hyphens=False)
 
 
 def has_blocks() -> bool:

@@ -17,6 +17,7 @@ from machines import GOVERNOR, SWAPS, WELL, WORKED, checked, examined, limits, m
 ORDINARY = replace(WORKED, memlock_lifted=False)
 NO_FIFO = replace(ORDINARY, fifo=errno.EPERM)
 LIMITED = {"proc/self/limits": limits(memlock="8388608")}
+TIGHT = {"proc/self/limits": limits(memlock="2097152", memlock_hard="16777216")}
 RAISABLE = {"proc/self/limits": limits(memlock="8388608", memlock_hard="16777216")}
 NOTHING = {"proc/self/limits": limits(memlock="0")}
 NO_PRIORITY = {"proc/self/limits": limits(rtprio="0")}
@@ -58,6 +59,8 @@ CASES = [
     ("left to lock", {}, ORDINARY, "ok", "no limit", ""),
     ("left to lock", LIMITED, ORDINARY, "ok", "6 MiB of 8 MiB", ""),
     ("left to lock", {"proc/self/limits": limits(memlock="2097152")}, ORDINARY, "warn", "0 bytes", "MEMLOCK"),
+    ("left to lock", TIGHT, ORDINARY, "warn", "0 bytes", "set_memlock_limit(16777216)"),
+    ("left to lock", TIGHT, ORDINARY, "warn", "0 bytes", "'ulimit -S -l 16384'"),
     ("CAP_IPC_LOCK", {}, ORDINARY, "ok", "not needed", ""),
     ("CAP_IPC_LOCK", LIMITED, WORKED, "ok", "lifts", ""),
     ("CAP_IPC_LOCK", LIMITED, ORDINARY, "warn", "missing", "LimitMEMLOCK=infinity"),

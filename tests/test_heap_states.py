@@ -137,4 +137,4 @@ class HeapMachine(RuleBasedStateMachine):
 
 
 TestHeapMachine = HeapMachine.TestCase
-TestHeapMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestHeapMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

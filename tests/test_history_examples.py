@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from peers import until
-from test_examples import EXAMPLES, run, run_without_faults, start
+from test_examples import EXAMPLES, run, start
 
 pytestmark = pytest.mark.locks(1 << 20)
 
@@ -24,7 +24,7 @@ def example(name: str, *args: object, status: int = 0) -> str:
 
 @pytest.mark.parametrize("delay", [0, 0.5, 10, 350, 3000])
 def test_delay_line(delay: float) -> None:
-    out, _ = run_without_faults(EXAMPLES / "delay_line.py", "--delay-ms", delay, "--seconds", 1)
+    out = example("delay_line", "--delay-ms", delay, "--seconds", 1)
     assert "equal to the sum made at once; page faults in the loop: 0" in out
 
 

@@ -262,18 +262,44 @@ def test_arrays_come_and_go_in_threads_meanwhile() -> None:
     assert not failures
 
 
-def test_a_mark_on_fault_keeps_no_page_absent() -> None:
+@pytest.mark.parametrize("mark", ["begin", "end"])
+def test_a_mark_on_fault_keeps_no_page_absent(mark: str) -> None:
     """mlock marks pages and then brings them in: who marks pages on fault in between has to wait."""
     array = np.frombuffer(mmap.mmap(-1, 16 * PAGE, flags=PRIVATE), "u1")
+    everything = la.lock_all(current=False) if mark == "end" else None
     with ThreadPoolExecutor(2) as threads:
         with waiting(array) as somebody_waits:
             locking = threads.submit(la.lock, array)
             somebody_waits()
-            marking = threads.submit(la.lock_all, on_fault=True)
+            marking = threads.submit(everything.end if everything else lambda: la.lock_all(on_fault=True))
             with contextlib.suppress(TimeoutError):
                 marking.result(timeout=0.3)
-        with locking.result(), marking.result():
+        with locking.result():
+            marking.result()
             assert la.is_locked(array)
+
+
+def test_no_array_is_left_absent() -> None:
+    """The same with all there is, and by chance."""
+    until = time.monotonic() + 4
+    absent = 0
+
+    def come_and_go() -> None:
+        while time.monotonic() < until:
+            with la.lock_all(on_fault=True):
+                pass
+
+    def make() -> None:
+        nonlocal absent
+        while time.monotonic() < until:
+            absent += not la.is_locked(la.zeros(64 * PAGE, "u1"))
+
+    threads = [threading.Thread(target=do) for do in (come_and_go, make) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert absent == 0
 
 
 def test_more_than_there_is_is_refused_before_it_is_tried() -> None:

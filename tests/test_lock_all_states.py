@@ -135,4 +135,4 @@ class LockAllMachine(RuleBasedStateMachine):
 
 
 TestLockAll = LockAllMachine.TestCase
-TestLockAll.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
+TestLockAll.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lockedarray import fixes, place
+from lockedarray import place
+from lockedarray.place import Place
 
 EVERYONE = "0 0 4294967295\n"
 ROOTLESS = "0 1000 1\n1 100000 65536\n"
@@ -73,25 +74,33 @@ def test_in_a_user_namespace_no_capability_helps(
 
 
 @pytest.mark.parametrize(
-    ("found", "fix"),
+    ("found", "limit", "fix"),
     [
-        (place.Place("login", "ada"), "'ada - rtprio 99' into /etc/security/limits.d/95-rtprio.conf"),
-        (place.Place("login", "ada", True), "CAP_SYS_NICE is no way past the limit"),
-        (place.Place("service", "synth.service"), "edit synth.service', write LimitRTPRIO=99"),
-        (place.Place("user service", "user@1000.service"), "edit user@1000.service', write LimitRTPRIO=99"),
-        (place.Place("docker"), "'docker run --ulimit rtprio=99:99'"),
-        (place.Place("docker"), "'ulimits: {rtprio: 99}'"),
-        (place.Place("podman"), "'--cap-add SYS_NICE' if it runs as root"),
-        (place.Place("podman", "", True), "'USER - rtprio 99' in /etc/security/limits.d on the host"),
-        (place.Place("kubernetes"), "{capabilities: {add: [SYS_NICE]}} and let it run as root"),
-        (place.Place("kubernetes", "", True), "set LimitRTPRIO=99 in the unit"),
-        (place.Place("container"), "lxc.prlimit.rtprio = 99 for LXC, LimitRTPRIO=99 for systemd-nspawn)"),
+        (Place("login", "ada"), "rtprio", "'ada - rtprio 99' into /etc/security/limits.d/95-rtprio.conf"),
+        (Place("login", "ada"), "rttime", "'sudo prlimit --pid $$ --rttime=unlimited:unlimited'"),
+        (Place("login", "ada", True), "rtprio", "CAP_SYS_NICE is no way past the limit"),
+        (Place("login", "ada", True), "rttime", "; do so outside of this user namespace"),
+        (Place("service", "synth.service"), "rtprio", "edit synth.service', write LimitRTPRIO=99"),
+        (Place("service", "synth.service"), "rttime", "edit synth.service', write LimitRTTIME=infinity"),
+        (Place("service", "synth.service"), "rttime", "'sudo systemctl restart synth.service'"),
+        (Place("user service", "user@1000.service"), "rtprio", "user@1000.service', write LimitRTPRIO=99"),
+        (Place("docker"), "rtprio", "'docker run --ulimit rtprio=99:99'"),
+        (Place("docker"), "rtprio", "'ulimits: {rtprio: 99}'"),
+        (Place("podman"), "rtprio", "'--cap-add SYS_NICE' if it runs as root"),
+        (Place("podman"), "rttime", "'podman run --ulimit rttime=-1:-1' (in a compose file: "),
+        (Place("podman", "", True), "rtprio", "'USER - rtprio 99' in /etc/security/limits.d on the host"),
+        (Place("kubernetes"), "rtprio", "{capabilities: {add: [SYS_NICE]}} and let it run as root"),
+        (Place("kubernetes"), "rtprio", "restart that and make the pod anew"),
+        (Place("kubernetes"), "rttime", "set LimitRTTIME=infinity in the unit of the node's"),
+        (Place("kubernetes", "", True), "rtprio", "set LimitRTPRIO=99 in the unit"),
+        (Place("container"), "rtprio", "lxc.prlimit.rtprio = 99 for LXC, LimitRTPRIO=99 for systemd-nspawn)"),
+        (Place("container"), "rttime", "lxc.prlimit.rttime = unlimited for LXC"),
     ],
 )  # fmt: skip
-def test_real_time_priorities_are_allowed_the_same_way(found: place.Place, fix: str) -> None:
-    assert fix in found.fix_for("rtprio")
-    assert "memlock" not in found.fix_for("rtprio").lower()
-    assert "rtprio" not in found.fix_for("memlock").lower()
+def test_other_limits_are_raised_the_same_way(found: place.Place, limit: place.Limit, fix: str) -> None:
+    assert fix in found.fix_for(limit)
+    assert "memlock" not in found.fix_for(limit).lower()
+    assert limit not in found.fix_for("memlock").lower()
     assert found.fix == found.fix_for("memlock")
 
 
@@ -114,23 +123,11 @@ def test_a_user_without_a_name_is_a_number(tmp_path: Path) -> None:
     assert place.find(root, {}).name == ":3999999999"
 
 
-def test_a_fix_names_no_option_of_another_place() -> None:
-    for found in place.Place("container"), place.Place("kubernetes"), place.Place("service", "synth.service"):
-        assert "--cap-add" not in found.fix
-    assert "restart that and make the pod anew" in place.Place("kubernetes").fix
-
-
-@pytest.mark.parametrize(
-    ("found", "fix"),
-    [
-        (place.Place("login", "ada"), "'sudo prlimit --pid $$ --rttime=unlimited:unlimited' in the shell"),
-        (place.Place("login", "ada", True), "outside of this user namespace, run 'sudo prlimit"),
-        (place.Place("service", "synth.service"), "'sudo systemctl restart synth.service'"),
-        (place.Place("user service", "user@1000.service"), "user@1000.service', write LimitRTTIME=infinity"),
-        (place.Place("podman"), "'podman run --ulimit rttime=-1:-1'"),
-        (place.Place("kubernetes"), "set LimitRTTIME=infinity in the unit of the node's container runtime"),
-        (place.Place("container"), "lxc.prlimit.rttime = unlimited for LXC"),
-    ],
-)  # fmt: skip
-def test_the_time_limit_of_real_time_threads(found: place.Place, fix: str) -> None:
-    assert fix in fixes.endless_real_time(found)
+@pytest.mark.parametrize("limit", ["memlock", "rtprio", "rttime"])
+def test_a_fix_names_no_option_of_another_place(limit: place.Limit) -> None:
+    for kind in "container", "kubernetes", "service", "user service", "login":
+        for namespace in False, True:
+            assert "--cap-add" not in place.Place(kind, "name", namespace).fix_for(limit)
+    for kind in "docker", "podman":
+        assert ("--cap-add" in place.Place(kind).fix_for(limit)) == (limit != "rttime")
+        assert "CAP_ " not in place.Place(kind, "", True).fix_for(limit)

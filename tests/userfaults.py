@@ -30,7 +30,7 @@ def waiting(array: np.ndarray) -> Iterator[Callable[[], None]]:
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.syscall(NUMBERS.get(platform.machine(), -1), os.O_CLOEXEC | os.O_NONBLOCK)
     if fd < 0:
-        pytest.skip(f"needs userfaultfd for faults of the kernel: {os.strerror(ctypes.get_errno())}")
+        pytest.skip("needs userfaultfd: to be root, or vm.unprivileged_userfaultfd=1")
 
     def wait() -> None:
         assert select.select([fd], [], [], 10)[0], "nobody touched the memory"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from resource import RLIM_INFINITY
 
@@ -13,7 +11,7 @@ from ..proc_text import status_bytes
 from ..sizes import spoken
 from .machine import Machine
 from .question import Question, Verdict
-from .trials import UNTRIED
+from .trials import UNTRIED, named
 
 _SMALL = 1 << 20  # less to lock than this, and ordinary rings do not fit
 
@@ -29,8 +27,7 @@ _PLACES = {
 
 
 def soft_limit(machine: Machine) -> Verdict:
-    soft, _ = _memlock(machine)
-    return _judged(machine, soft, _lifted(machine))
+    return _judged(machine, _memlock(machine)[0], _lifted(machine))
 
 
 def hard_limit(machine: Machine) -> Verdict:
@@ -79,7 +76,7 @@ def page(machine: Machine) -> Verdict:
         return Verdict("ok", "locked, and released again (tried)")
     if error == UNTRIED:
         return Verdict("unknown", "it could not be tried")
-    finding = f"refused: {os.strerror(error)} ({errno.errorcode.get(error, error)})"
+    finding = f"refused: {named(error)}"
     soft, hard = _memlock(machine)
     if not _limitless(machine):
         return Verdict("fail", finding, _raised(machine, soft, hard))
@@ -143,9 +140,7 @@ def _raised(machine: Machine, soft: int, hard: int) -> str:
 
 
 def _lifted(machine: Machine) -> str:
-    """Return how no limit counts any more: a hard one that ends somewhere has to go first."""
-    _, hard = _memlock(machine)
-    return fixes.soft_limit("memlock", hard) if hard == RLIM_INFINITY else machine.place.fix
+    return fixes.no_limit(machine.place, "memlock", _memlock(machine)[1])
 
 
 QUESTIONS = (

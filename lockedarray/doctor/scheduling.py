@@ -13,7 +13,7 @@ from .. import fixes
 from ..place import CAP_SYS_NICE, capable, control_groups
 from .machine import Machine
 from .question import Question, Verdict
-from .trials import UNTRIED
+from .trials import UNTRIED, named
 
 _ORDINARY_SHARE = 0.95
 _NO_DEMAND = 2_000_000_000  # us
@@ -25,7 +25,7 @@ def fifo(machine: Machine) -> Verdict:
         return Verdict("ok", "granted to a thread (tried)")
     if error == UNTRIED:
         return Verdict("unknown", "it could not be tried: no thread could be started")
-    finding = f"refused to a thread: {os.strerror(error)} ({errno.errorcode.get(error, error)})"
+    finding = f"refused to a thread: {named(error)}"
     group = _real_time_file(machine)
     if group is not None and machine.number(group) == 0:
         return Verdict("fail", f"{finding}; the control group has no real time", _share_fix(machine, group))
@@ -54,12 +54,7 @@ def time_limit(machine: Machine) -> Verdict:
     soft, hard = machine.limit("Max realtime timeout")
     if soft == RLIM_INFINITY:
         return Verdict("ok", "unlimited")
-    if hard == RLIM_INFINITY:
-        most = "resource.RLIM_INFINITY"
-        fix = f"call resource.setrlimit(resource.RLIMIT_RTTIME, ({most}, {most})) first"
-    else:
-        fix = fixes.endless_real_time(machine.place)
-    return Verdict("warn", f"{soft:,} us", fix)
+    return Verdict("warn", f"{soft:,} us", fixes.no_limit(machine.place, "rttime", hard))
 
 
 def group_share(machine: Machine) -> Verdict:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from itertools import groupby
 
+from ..terminal import wrapped
 from .report import Check, Report, said
 
 _COLOURS = {"ok": "32", "warn": "33", "fail": "1;31", "unknown": "36"}
@@ -42,7 +42,7 @@ def table(report: Report, width: int = 80, colour: bool = False, everything: boo
 def _line(check: Check, names: int, width: int, colour: bool) -> Iterator[str]:
     state = _painted(check.state, _COLOURS[check.state], colour) + " " * (_STATES - 2 - len(check.state))
     before = f"  {state}{check.name:{names}}"
-    first, *others = _wrapped(check.finding, width - _STATES - names) or [""]
+    first, *others = wrapped(check.finding, width - _STATES - names) or [""]
     yield (before + first).rstrip()
     yield from (" " * (_STATES + names) + line for line in others)
 
@@ -53,21 +53,17 @@ def _explained(check: Check, told: dict[str, str], width: int) -> Iterator[str]:
         other = told.setdefault(check.fix, check.name)
         sentences.append(f"Fix: {check.fix if other == check.name else f'as for {other}'}.")
     for sentence in sentences:
-        for line in _wrapped(sentence, width - _STATES):
+        for line in wrapped(sentence, width - _STATES):
             yield " " * _STATES + line
 
 
 def _sum(report: Report, width: int) -> list[str]:
     counts = f"{said(report.counts)}."
     if report.first is None and report.counts.get("unknown"):
-        return _wrapped(f"{counts} Nothing was found, but not everything could be found out.", width)
+        return wrapped(f"{counts} Nothing was found, but not everything could be found out.", width)
     if report.first is None:
-        return _wrapped(f"{counts} Nothing here stands in a real-time loop's way.", width)
-    return _wrapped(f"{counts} First, {report.first.name}: {report.first.fix}.", width)
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, max(20, width), break_long_words=False, break_on_hyphens=False)
+        return wrapped(f"{counts} Nothing here stands in a real-time loop's way.", width)
+    return wrapped(f"{counts} First, {report.first.name}: {report.first.fix}.", width)
 
 
 def _painted(text: str, code: str, colour: bool) -> str:

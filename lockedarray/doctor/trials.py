@@ -15,6 +15,11 @@ from ..fixes import CPU_DMA_LATENCY
 UNTRIED = -1
 
 
+def named(error: int) -> str:
+    """Return an errno as people read it, and as they search for it."""
+    return f"{os.strerror(error)} ({errno.errorcode.get(error, error)})"
+
+
 @dataclass(frozen=True)
 class Trials:
     """How the trials went: 0 where it worked, else the errno, and `UNTRIED` where it could not be tried.

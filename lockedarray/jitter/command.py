@@ -22,7 +22,8 @@ By default lockedarray.realtime sets each thread up; what it cannot achieve is s
 --compare measures that and plain threads in turns, each kind for the whole duration.
 
 exit status: 0 measured, whatever was achieved; 1 it could not be measured, or the picture could
-not be written after all; 2 wrong arguments; 130 Ctrl-C, and the report is of what was measured until then."""
+not be written after all; 2 wrong arguments; 130 Ctrl-C, and the report is of what was measured
+until then."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

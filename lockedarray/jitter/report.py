@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..setting import Step
+from ..terminal import wrapped
 from . import histogram
 from .measure import Run
 from .options import Options
@@ -26,20 +26,16 @@ _COUNTERS = {
 
 def lines(settings: Options, runs: Sequence[Run], width: int, blocks: bool) -> Iterator[str]:
     """Yield the report."""
-    yield from _wrapped(heading(settings), width)
-    yield from _wrapped(machine(), width)
+    yield from wrapped(heading(settings), width)
+    yield from wrapped(machine(), width)
     yield ""
     yield from _table(runs, width)
     yield ""
     for remark in _remarks(runs):
-        yield from _wrapped(remark, width)
+        yield from wrapped(remark, width)
     yield ""
-    yield from _wrapped("wake-up latencies; the bars are logarithmic", width)
+    yield from wrapped("wake-up latencies; the bars are logarithmic", width)
     yield from histogram.draw({run.name: run.together.kept for run in runs}, width, blocks)
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def record(settings: Options, runs: Sequence[Run], interrupted: bool) -> dict[str, Any]:
@@ -77,7 +73,7 @@ def title(settings: Options, runs: Sequence[Run], interrupted: bool, width: int)
         parts.append("not achieved: " + ", ".join(refused))
     if interrupted:
         parts.append("stopped early")
-    return "\n".join(line for part in (*parts, machine()) for line in _wrapped(part, width))
+    return "\n".join(line for part in (*parts, machine()) for line in wrapped(part, width))
 
 
 def heading(settings: Options) -> str:
@@ -113,10 +109,10 @@ def _table(runs: Sequence[Run], width: int) -> Iterator[str]:
         if sum(widths.values()) + 2 * (len(widths) - 1) <= width:
             break
         del widths[name]
+    first, *others = widths.values()
     for row in zip(*(columns[name] for name in widths), strict=True):
-        sizes = list(widths.values())
-        cells = (f"{cell:>{size}}" for cell, size in zip(row[1:], sizes[1:], strict=True))
-        yield "  ".join((f"{row[0]:{sizes[0]}}", *cells)).rstrip()
+        cells = (f"{cell:>{size}}" for cell, size in zip(row[1:], others, strict=True))
+        yield "  ".join((f"{row[0]:{first}}", *cells)).rstrip()
 
 
 def _cells(tally: Tally) -> list[str]:
